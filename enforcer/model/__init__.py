@@ -1,0 +1,69 @@
+"""The model: what an operator may write, parsed into one frozen `Policy`; pure, and ignorant of everything behind it.
+
+    text ──parse_policy──▶ Policy ──lab_layout, host_layout──▶ Layout
+                             ├──advice──▶ warnings
+                             └──endpoint, path──▶ can A's packets get to B at all
+
+Every error of a file comes at once, as *where: what is wrong (the value); what would be right*, with its line.
+"""
+
+from enforcer.model.addresses import AddressRange, IPAddress, IPNetwork
+from enforcer.model.groups import AddressGroup, Rule, SecurityGroup
+from enforcer.model.instances import Ecs, ExternalHost, Nic
+from enforcer.model.layout import Attachment, Layout, Namespace, host_layout, lab_layout
+from enforcer.model.policy import Limits, Marks, NicRef, Policy, policy_schema
+from enforcer.model.scalars import (
+    GRE,
+    ICMP,
+    ICMPV6,
+    PROTOCOL_NAMES,
+    PROTOCOLS,
+    TCP,
+    UDP,
+    Action,
+    Direction,
+    Family,
+    PortRange,
+)
+from enforcer.model.topology import Backend, Eip, Listener, LoadBalancer, Peering, Route, Subnet, Vpc
+
+__all__ = [
+    "GRE",
+    "ICMP",
+    "ICMPV6",
+    "PROTOCOLS",
+    "PROTOCOL_NAMES",
+    "TCP",
+    "UDP",
+    "Action",
+    "AddressGroup",
+    "AddressRange",
+    "Attachment",
+    "Backend",
+    "Direction",
+    "Ecs",
+    "Eip",
+    "ExternalHost",
+    "Family",
+    "IPAddress",
+    "IPNetwork",
+    "Layout",
+    "Limits",
+    "Listener",
+    "LoadBalancer",
+    "Marks",
+    "Namespace",
+    "Nic",
+    "NicRef",
+    "Peering",
+    "Policy",
+    "PortRange",
+    "Route",
+    "Rule",
+    "SecurityGroup",
+    "Subnet",
+    "Vpc",
+    "host_layout",
+    "lab_layout",
+    "policy_schema",
+]

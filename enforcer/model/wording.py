@@ -1,0 +1,81 @@
+"""How the model says that something is wrong: *what is wrong (the value); what would be right.*
+
+The place is not said here: `parse` knows where a value stands and puts the path and the line in front. Nothing here
+knows what a policy consists of. Example: `wrong(f"{shown(101)} is out of range; …")`.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Hashable, Iterable, Sequence
+from difflib import get_close_matches
+
+from pydantic import BaseModel, ConfigDict
+from pydantic_core import PydanticCustomError
+
+Place = tuple[str | int, ...]
+
+
+class Item(BaseModel):
+    """What every object of a policy has in common: it cannot be changed, and it refuses keys that it does not list."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+def wrong(message: str) -> PydanticCustomError:
+    """Make the error that a validator raises; `message` reaches the user as it is."""
+    return PydanticCustomError("policy", "{message}", {"message": message})
+
+
+def wrong_fields(problems: Iterable[tuple[Place, str]]) -> PydanticCustomError:
+    """Make the error of a whole object: pairs of the place below the object, and the message."""
+    pairs = tuple(problems)
+    return PydanticCustomError("policy_fields", "{message}", {"message": pairs[0][1], "problems": pairs})
+
+
+def shown(value: object) -> str:
+    """Return `value` as an error message shows it: never longer than about 60 characters."""
+    match value:
+        case None:
+            return "null"
+        case bool():
+            return str(value).lower()
+        case list() | dict():
+            return "a list" if isinstance(value, list) else "a mapping"
+        case str() if len(value) > 60:
+            return f"{value[:45]!r}… ({len(value)} characters)"
+        case int() if abs(value) >= 10**40:
+            return "a very large number"
+        case _:
+            return repr(value)
+
+
+def suggestion(word: str, candidates: Iterable[str]) -> str:
+    """Return `; did you mean 'x'?` for the nearest candidate, or an empty text when none is near."""
+    if len(word) > 64:
+        return ""
+    by_fold = {candidate.casefold(): candidate for candidate in candidates}
+    near = get_close_matches(word.casefold(), by_fold, n=1)
+    return f"; did you mean {by_fold[near[0]]!r}?" if near else ""
+
+
+def forbidden_character(text: str) -> str | None:
+    """Return the first character that no text may have: controls, line breaks, direction overrides; None if clean."""
+    if text.isascii() and text.isprintable():
+        return None
+    for character in text:
+        overrides_direction = "\u202a" <= character <= "\u202e" or "\u2066" <= character <= "\u2069"
+        if overrides_direction or unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp"):
+            return character
+    return None
+
+
+def repeated(field: str, values: Sequence[Hashable], mend: str) -> list[tuple[Place, str]]:
+    """Return one problem for each of `values` that stood in the list `field` before."""
+    seen: set[Hashable] = set()
+    problems: list[tuple[Place, str]] = []
+    for index, value in enumerate(values):
+        if value in seen:
+            problems.append(((field, index), f"{shown(str(value))} is listed twice; {mend}"))
+        seen.add(value)
+    return problems
