@@ -1,0 +1,97 @@
+"""Cut the address space into classes: addresses that belong to the same terms, and so are judged alike.
+
+The steps, and what holds after each:
+
+1. Every span of every term opens at its first address and closes after its last one. Sweeping over these borders in
+   order, the set of open terms is constant between two of them: the segments cover the space without a gap.
+2. A class is a set of terms. Its number is a hash of the terms' *names*, so that it keeps its number while other
+   terms, members or rules come and go: a changed membership changes the entries of the addresses concerned only, and
+   a number never comes to mean something else.
+3. Segments of one address become `hosts` (a hash map in the kernel), the others `pieces` (an interval map). A piece
+   may swallow the hosts inside it, for these are looked up first: members do not cut the pieces up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from hashlib import blake2b
+
+from enforcer.compiler.program import ADDRESS_BITS, UNCLASSED, AddressClass, AddressMap, Span
+from enforcer.compiler.terms import Term
+from enforcer.model import Family
+
+FIRST_CLASS = UNCLASSED + 1
+
+LAST_CLASS = 0xFFFF_FFFE
+"""0xffffffff is `root`, a word of its own, in nft's type `classid`."""
+
+
+def class_numbers(sets: Iterable[tuple[str, ...]]) -> dict[tuple[str, ...], int]:
+    """Number the term sets by their content; on a collision the next free number, in sorted order, is taken."""
+    numbers: dict[tuple[str, ...], int] = {(): UNCLASSED}
+    taken: set[int] = set()
+    for terms in sorted(sets):
+        if not terms:
+            continue
+        digest = blake2b("\0".join(terms).encode(), digest_size=4).digest()
+        number = FIRST_CLASS + int.from_bytes(digest, "big") % (LAST_CLASS - FIRST_CLASS + 1)
+        while number in taken:
+            number = number + 1 if number < LAST_CLASS else FIRST_CLASS
+        taken.add(number)
+        numbers[terms] = number
+    return numbers
+
+
+def segments(terms: Iterable[Term], family: Family) -> list[tuple[Span, tuple[str, ...]]]:
+    """Sweep over the borders of all spans: disjoint segments that cover the space, each with its open terms."""
+    borders: dict[int, list[tuple[bool, str]]] = {}
+    for term in terms:
+        for span in term.spans:
+            borders.setdefault(span.first, []).append((True, term.name))
+            borders.setdefault(span.last + 1, []).append((False, term.name))
+    end = 1 << ADDRESS_BITS[family]
+    found: list[tuple[Span, tuple[str, ...]]] = []
+    here, open_terms = 0, frozenset[str]()
+    for border in [*sorted(borders), end]:
+        if border > here:
+            found.append((Span(here, border - 1), tuple(sorted(open_terms))))
+            here = border
+        # Spans of one term neither overlap nor touch, so a term never opens and closes at the same border.
+        changes = borders.get(border, ())
+        open_terms = open_terms.symmetric_difference(name for _, name in changes)
+    return found
+
+
+def address_map(terms: Iterable[Term], family: Family) -> AddressMap:
+    """Build the map from every address of a family to its class."""
+    found = segments(terms, family)
+    numbers = class_numbers({names for _, names in found})
+    hosts: list[tuple[int, int]] = []
+    pieces: list[tuple[Span, int]] = []
+    for span, names in found:
+        number = numbers[names]
+        if span.first == span.last:
+            hosts.append((span.first, number))
+        elif pieces and pieces[-1][1] == number:
+            pieces[-1] = (Span(pieces[-1][0].first, span.last), number)
+        else:
+            # Close the gap that hosts before this segment left; they are looked up before the pieces.
+            first = pieces[-1][0].last + 1 if pieces else 0
+            pieces.append((Span(first, span.last), number))
+    last_piece, number = pieces[-1]
+    pieces[-1] = (Span(last_piece.first, (1 << ADDRESS_BITS[family]) - 1), number)
+    covered = _drop_redundant(hosts, pieces)
+    used = {*(number for _, number in covered), *(number for _, number in pieces)}
+    classes = sorted((number, names) for names, number in numbers.items() if number in used)
+    return AddressMap(family, tuple(AddressClass(*entry) for entry in classes), covered, tuple(pieces))
+
+
+def _drop_redundant(hosts: list[tuple[int, int]], pieces: list[tuple[Span, int]]) -> tuple[tuple[int, int], ...]:
+    """Leave out hosts whose class is that of the piece around them; both lists are sorted by address."""
+    kept, at = [], 0
+    for address, number in hosts:
+        while pieces[at][0].last < address:
+            at += 1
+        if pieces[at][1] != number:
+            kept.append((address, number))
+    return tuple(kept)

@@ -1,0 +1,131 @@
+"""From an ordered rule list to disjoint regions of (protocol, sub-key), each with the first rule that covers it.
+
+The steps, and what holds after each:
+
+1. *Paint* (one protocol): every rule that speaks of the protocol is a span of sub-keys with its place in the order. A
+   sweep over the borders keeps the open rules in a heap; between two borders the smallest place decides. Spans that
+   no rule covers are left out: what is not in a region is denied.
+2. *Mirror* (ICMP): a reply is judged by the request that it answers, so the sub-keys of a reply type (echo reply 0)
+   repeat those of its request (echo 8). A reply type never begins a conversation (S13), so its own rules decide nothing.
+3. *Stack*: protocols that no rule names share what the rules for all protocols say; neighbouring protocol numbers with
+   equal spans become one region. The regions are disjoint: nft refuses overlapping intervals.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from heapq import heappop, heappush
+
+from enforcer.compiler.effective import EffectiveRule
+from enforcer.compiler.program import ANY_PROTOCOL, ANY_SUBKEY, Decider, Region, Span
+from enforcer.model import ICMP, ICMPV6, Family
+
+Painted = tuple[tuple[Span, int], ...]
+"""Disjoint sub-key spans in order, each with the place of its deciding rule."""
+
+ICMP_ANSWERS: dict[Family, dict[int, int]] = {4: {0: 8, 14: 13, 16: 15, 18: 17}, 6: {129: 128, 140: 139}}
+"""Reply type → the request type that it answers, as conntrack pairs them (nf_conntrack_proto_icmp*.c)."""
+
+
+def subkeys(rule: EffectiveRule) -> tuple[Span, ...]:
+    """Return the sub-keys that a rule matches within its protocol."""
+    spec = rule.rule
+    if spec.ports:
+        return tuple(Span(ports.first, ports.last) for ports in spec.ports)
+    if spec.icmp_type is not None:
+        first = spec.icmp_type << 8 | (spec.icmp_code or 0)
+        return (Span(first, first | (0 if spec.icmp_code is not None else 0xFF)),)
+    return (ANY_SUBKEY,)
+
+
+def paint(layers: Sequence[tuple[Span, int]]) -> Painted:
+    """Cut overlapping (span, place) into disjoint spans, each decided by the smallest place that covers it."""
+    starts = sorted(layers)
+    borders = sorted({span.first for span, _ in layers} | {span.last + 1 for span, _ in layers})
+    painted: list[tuple[Span, int]] = []
+    open_rules: list[tuple[int, int]] = []
+    at = 0
+    for here, border in zip(borders, borders[1:], strict=False):
+        while at < len(starts) and starts[at][0].first <= here:
+            span, place = starts[at]
+            heappush(open_rules, (place, span.last))
+            at += 1
+        while open_rules and open_rules[0][1] < here:
+            heappop(open_rules)
+        if not open_rules:
+            continue
+        place = open_rules[0][0]
+        if painted and painted[-1][1] == place and painted[-1][0].last == here - 1:
+            painted[-1] = (Span(painted[-1][0].first, border - 1), place)
+        else:
+            painted.append((Span(here, border - 1), place))
+    return tuple(painted)
+
+
+def clip(painted: Painted, window: Span) -> list[tuple[Span, int]]:
+    """Keep what lies inside the window."""
+    return [
+        (Span(max(span.first, window.first), min(span.last, window.last)), place)
+        for span, place in painted
+        if span.first <= window.last and span.last >= window.first
+    ]
+
+
+def mirror(painted: Painted, family: Family) -> Painted:
+    """Let every ICMP reply type repeat its request type's spans."""
+    result = list(painted)
+    for reply, request in ICMP_ANSWERS[family].items():
+        before = clip(tuple(result), Span(0, (reply << 8) - 1)) if reply else []
+        after = clip(tuple(result), Span((reply + 1) << 8, 0xFFFF))
+        shift = (reply - request) << 8
+        inside = clip(painted, Span(request << 8, request << 8 | 0xFF))
+        result = [*before, *((Span(s.first + shift, s.last + shift), place) for s, place in inside), *after]
+    joined: list[tuple[Span, int]] = []
+    for span, place in result:
+        if joined and joined[-1][1] == place and joined[-1][0].last + 1 == span.first:
+            joined[-1] = (Span(joined[-1][0].first, span.last), place)
+        else:
+            joined.append((span, place))
+    return tuple(joined)
+
+
+def regions(rules: Sequence[EffectiveRule], family: Family) -> tuple[Region, ...]:
+    """Turn an ordered list of rules, whose addresses all match, into disjoint regions; the order decides."""
+    everywhere: list[tuple[Span, int]] = []
+    layers: dict[int, list[tuple[Span, int]]] = {}
+    for place, rule in enumerate(rules):
+        if rule.rule.protocol is None:
+            everywhere.append((ANY_SUBKEY, place))
+            break  # nothing after a rule for every protocol can decide
+        layers.setdefault(rule.rule.protocol, []).extend((span, place) for span in subkeys(rule))
+    painted = {protocol: paint([*spans, *everywhere]) for protocol, spans in layers.items()}
+    icmp = ICMP if family == 4 else ICMPV6
+    if icmp in painted:
+        painted[icmp] = mirror(painted[icmp], family)
+    return tuple(_stack(painted, tuple(everywhere), rules))
+
+
+def _stack(painted: dict[int, Painted], rest: Painted, rules: Sequence[EffectiveRule]) -> list[Region]:
+    rows: list[tuple[Span, Painted]] = []
+    here = ANY_PROTOCOL.first
+    for protocol in [*sorted(painted), ANY_PROTOCOL.last + 1]:
+        if here < protocol:
+            rows.append((Span(here, protocol - 1), rest))
+        if protocol in painted:
+            rows.append((Span(protocol, protocol), painted[protocol]))
+        here = protocol + 1
+    joined: list[tuple[Span, Painted]] = []
+    for span, row in rows:
+        if joined and joined[-1][1] == row:
+            joined[-1] = (Span(joined[-1][0].first, span.last), row)
+        else:
+            joined.append((span, row))
+    deciders: dict[int, Decider] = {}
+    found = []
+    for protocols, row in joined:
+        for span, place in row:
+            if place not in deciders:
+                effective = rules[place]
+                deciders[place] = Decider(effective.group, effective.rule.id, effective.rule.action)
+            found.append(Region(protocols, span, deciders[place]))
+    return found

@@ -1,0 +1,85 @@
+"""Put a Program's namespace in force: the only code of the project that changes our nftables tables.
+
+The steps of `replace`, and what holds if we crash right after each:
+
+1. Observe: which objects and interfaces are there, which generation is in force. Nothing has changed.
+2. Choose the next generation: one that no live flow bears, so that every flow is judged once more (S14).
+3. Switch, one transaction: the new policy is in force, or — if the kernel refuses — the old one untouched.
+   The first load, and the fallback after a refused difference, replace both tables whole in one transaction.
+4. Sweep, one transaction: objects that nothing refers to are deleted. If it is lost, the next replacement sweeps them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from enforcer.compiler.program import NamespaceProgram
+from enforcer.dataplane import libnftables, observe
+from enforcer.errors import AttachmentRefused, TransactionRefused
+from enforcer.ruleset import Present, Ruleset, difference, lower, render
+from enforcer.ruleset.names import TABLE
+from enforcer.ruleset.skeleton import stamp_bits
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """What is in force now; `absent` interfaces are known and closed until they exist and it is committed again."""
+
+    netns: str
+    generation: int
+    whole: bool
+    absent: tuple[str, ...]
+
+
+def replace(namespace: NamespaceProgram, *, require: bool = False) -> Committed:
+    """Put one namespace's program in force, whatever was in force before.
+
+    Raises AttachmentRefused for a bridge port, and under `require` for an interface that does not exist;
+    TransactionRefused when the kernel refuses. In both cases what was in force still is.
+    """
+    links = observe.links(namespace.name, [nic.interface for nic in namespace.nics])
+    if require and links.absent:
+        missing = ", ".join(sorted(links.absent))
+        raise AttachmentRefused(f"interface {missing}: does not exist; create it first, or apply without --require")
+    tables = observe.present(namespace.name)
+    generation = next_generation(namespace, observe.generation(tables))
+    ruleset = lower(namespace, generation, links.absent)
+    whole = set(tables) != {"inet", "netdev"} or not _switched(ruleset, tables)
+    if whole:
+        libnftables.run(namespace.name, render(ruleset))
+    return Committed(namespace.name, generation, whole, tuple(sorted(links.absent)))
+
+
+def _switched(ruleset: Ruleset, tables: Mapping[str, Present]) -> bool:
+    """Try the difference; a refusal changes nothing and leaves the job to a full replacement."""
+    transactions = difference(ruleset, tables)
+    try:
+        libnftables.run(ruleset.namespace, transactions.switch)
+    except TransactionRefused:
+        return False
+    if transactions.sweep:
+        libnftables.run(ruleset.namespace, transactions.sweep)
+    return True
+
+
+def next_generation(namespace: NamespaceProgram, current: int) -> int:
+    """Choose a generation whose stamp no live flow bears: the one after `current`, else the next that is free.
+
+    Right after a first load only conntrack knows which stamps an earlier life of ours has given.
+    """
+    mask = namespace.marks.connection_mask
+    most = mask // (mask & -mask)
+    candidate = current
+    while True:
+        candidate = candidate % most + 1
+        if not observe.stamped(namespace.name, stamp_bits(namespace, candidate), mask):
+            return candidate
+
+
+def clear(netns: str) -> bool:
+    """Delete our tables from a namespace; nothing is filtered there afterwards. False: there were none."""
+    families = sorted(observe.present(netns))
+    if families:
+        libnftables.run(netns, "".join(f"delete table {family} {TABLE}\n" for family in families))
+    return bool(families)

@@ -1,0 +1,81 @@
+"""The boundary to libnftables: text in, text or an error out; in this process, in the namespace that is asked for.
+
+Knows no policy. One context per call, opened inside the namespace: its socket and its cache of interface names belong
+there. The scripts come from `enforcer.ruleset`, from typed values alone (an unparsable address would make libnftables
+ask DNS).
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from nftables import Nftables
+
+from enforcer.dataplane.namespaces import entered
+from enforcer.errors import TransactionRefused
+
+
+def run(netns: str, script: str) -> None:
+    """Run a script as one transaction in a namespace ("" is our own): all of it holds afterwards, or none.
+
+    Raises TransactionRefused with nft's message and the line of the script that it names.
+    """
+    with entered(netns):
+        status, _, message = _context().cmd(script)
+    if status != 0:
+        raise TransactionRefused(f"{_place(netns)}: nftables refused the transaction: {_explained(message, script)}")
+
+
+def listing(netns: str, command: str) -> str:
+    """Return what a `list …` command prints, without counters; an empty string if there is no such object."""
+    with entered(netns):
+        context = _context()
+        context.set_stateless_output(True)
+        status, output, message = context.cmd(command)
+    if status != 0:
+        return _absent_or_refused(netns, message)
+    return str(output)
+
+
+def names(netns: str) -> list[dict[str, Any]]:
+    """Return the objects of our tables as nft's JSON gives them, without elements and rules' counters."""
+    with entered(netns):
+        context = _context()
+        context.set_json_output(True)
+        context.set_terse_output(True)
+        context.set_stateless_output(True)
+        status, output, message = context.cmd("list chains\nlist sets\nlist maps\nlist tables")
+    if status != 0:
+        raise TransactionRefused(f"{_place(netns)}: nftables refused a listing: {message.strip()}")
+    decoder, at, found = json.JSONDecoder(), 0, []
+    while at < len(output):  # one document per command, one after the other
+        document, at = decoder.raw_decode(output, at)
+        found += document["nftables"]
+        while at < len(output) and output[at].isspace():
+            at += 1
+    return found
+
+
+def _context() -> Any:
+    return Nftables()
+
+
+def _absent_or_refused(netns: str, message: str) -> str:
+    if "No such file or directory" in message:
+        return ""
+    raise TransactionRefused(f"{_place(netns)}: nftables refused a listing: {message.strip()}")
+
+
+def _place(netns: str) -> str:
+    return f"network namespace {netns}" if netns else "this network namespace"
+
+
+def _explained(message: str, script: str) -> str:
+    """Add the script's own line to nft's message, which names it as `<input>:LINE:COLUMN-COLUMN`."""
+    first = message.strip().splitlines()
+    parts = first[0].split(":") if first else []
+    if len(parts) > 2 and parts[1].isdigit() and int(parts[1]) <= len(script.splitlines()):
+        line = script.splitlines()[int(parts[1]) - 1].strip()
+        return f"line {parts[1]}: {line!r}: {':'.join(parts[3:]).strip()}"
+    return message.strip()

@@ -1,0 +1,89 @@
+"""What is in the kernel: which objects our tables hold, which generation is in force, which interfaces are there.
+
+Reads only. Names are enough, for most of them stand for their content (see `enforcer.ruleset.names`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from pyroute2 import IPRoute
+from pyroute2.netlink.nfnetlink.nfctsocket import NFCTSocket
+
+from enforcer.dataplane import libnftables
+from enforcer.dataplane.namespaces import entered
+from enforcer.errors import AttachmentRefused
+from enforcer.ruleset import Present
+from enforcer.ruleset.names import GENERATION, TABLE
+
+_FAMILIES = ("inet", "netdev")
+
+
+def present(netns: str) -> dict[str, Present]:
+    """Return what our tables hold, by family; a table that does not exist is left out."""
+    tables: set[str] = set()
+    found: dict[tuple[str, str], set[str]] = {}
+    for entry in libnftables.names(netns):
+        for kind, content in entry.items():
+            if kind == "table" and content["name"] == TABLE:
+                tables.add(content["family"])
+            elif content.get("table") == TABLE:
+                found.setdefault((content["family"], kind), set()).add(content["name"])
+    return {
+        family: Present(*(frozenset(found.get((family, kind), ())) for kind in ("set", "map", "chain")))
+        for family in _FAMILIES
+        if family in tables
+    }
+
+
+def generation(tables: dict[str, Present]) -> int:
+    """Return the generation in force, 0 if none is."""
+    prefix = GENERATION.format("")
+    chains = tables["inet"].chains if "inet" in tables else frozenset()
+    return max((int(name.removeprefix(prefix)) for name in chains if name.startswith(prefix)), default=0)
+
+
+def stamped(netns: str, stamp: int, mask: int) -> bool:
+    """Say whether any live flow bears a stamp in the masked bits of its connection mark."""
+    with entered(netns), NFCTSocket() as conntrack:
+        return any(True for _ in conntrack.dump(mark=stamp, mark_mask=mask))
+
+
+@dataclass(frozen=True, slots=True)
+class Links:
+    """The interfaces of a namespace that were asked for."""
+
+    present: frozenset[str]
+    absent: frozenset[str]
+
+
+def links(netns: str, interfaces: Collection[str]) -> Links:
+    """Look the interfaces up; one that is a port of a bridge or the like would not be filtered and is refused.
+
+    Raises AttachmentRefused naming every such interface, its master and the mend.
+    """
+    with entered(netns), IPRoute() as route:
+        found = {link.get("ifname"): link for link in route.get_links()}
+    wanted = sorted(set(interfaces))
+    refused = []
+    by_index = {link["index"]: link for link in found.values()}
+    for name in wanted:
+        master = found[name].get("master") if name in found else None
+        if master:
+            refused.append(_master_text(name, by_index.get(master)))
+    if refused:
+        raise AttachmentRefused("\n".join(refused))
+    there = frozenset(name for name in wanted if name in found)
+    return Links(there, frozenset(wanted) - there)
+
+
+def _master_text(name: str, master: object) -> str:
+    label, kind = "another interface", "master"
+    if master is not None:
+        label = str(master.get("ifname"))  # type: ignore[attr-defined]
+        kind = str(master.get(("linkinfo", "kind")) or "master")  # type: ignore[attr-defined]
+    return (
+        f"interface {name}: is a port of the {kind} {label}, so the enforcer would not see its packets; "
+        f"take it out of {label} and route to it, or leave the NIC out of this policy"
+    )

@@ -1,0 +1,67 @@
+"""Program → Ruleset: the objects of the two tables, in an order in which nft can create them."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from enforcer.compiler.program import NamespaceProgram, NicProgram
+from enforcer.ruleset import names
+from enforcer.ruleset.nft import Chain, Ruleset, Set, Table
+from enforcer.ruleset.nics import ProfileKey, balancer_objects, inet_sets, netdev_sets, nic_chain
+from enforcer.ruleset.policies import Judge, classifier, lower_policy
+from enforcer.ruleset.profiles import Profile, lower_profile
+from enforcer.ruleset.skeleton import TIMEOUT_OBJECTS, inet_chains, source_chains
+
+
+def lower(namespace: NamespaceProgram, generation: int = 1, absent: Collection[str] = ()) -> Ruleset:
+    """Lower one namespace of a Program.
+
+    `generation` (≥ 1) stamps the flows that pass; a new one has every flow judged again (S14). `absent` names
+    interfaces that do not exist: nothing can be bound to them, so they stay closed (S19).
+    """
+    present = tuple(nic for nic in namespace.nics if nic.interface not in absent)
+    netdev = Table(
+        "netdev",
+        names.TABLE,
+        (),
+        netdev_sets(present),
+        (*source_chains(namespace), *(nic_chain(nic) for nic in present)),
+    )
+    return Ruleset(namespace.name, (_inet(namespace, present, generation), netdev), generation)
+
+
+def _inet(namespace: NamespaceProgram, present: tuple[NicProgram, ...], generation: int) -> Table:
+    judges: dict[str, Judge] = {}
+    sets: dict[str, Set] = {}
+    chains: dict[str, Chain] = {}
+    classifiers = {addresses.family: classifier(addresses) for addresses in namespace.addresses}
+    for policy in namespace.policies:
+        classify = classifiers[policy.family]
+        judge, policy_sets, policy_chains = lower_policy(policy, classify)
+        judges[policy.key] = judge
+        if judge.scratch:
+            sets.update((entry.name, entry) for entry in classify.sets)
+            chains.update((chain.name, chain) for chain in classify.chains)
+        sets.update((entry.name, entry) for entry in policy_sets)
+        chains.update((chain.name, chain) for chain in policy_chains)
+    profiles: dict[ProfileKey, Profile] = {}
+    for nic in namespace.nics:
+        for sides in nic.sides:
+            key = (sides.family, sides.ingress, sides.egress)
+            if key not in profiles:
+                profiles[key] = lower_profile(sides, judges, namespace)
+    profile_chains = {chain.name: chain for profile in profiles.values() for chain in profile.chains}
+    balancer_sets, balancer_chains = balancer_objects(namespace)
+    return Table(
+        "inet",
+        names.TABLE,
+        TIMEOUT_OBJECTS,
+        (*sets.values(), *balancer_sets, *inet_sets(namespace, present, profiles)),
+        (
+            *chains.values(),
+            *balancer_chains,
+            *profile_chains.values(),
+            *inet_chains(namespace, generation),
+            Chain(names.GENERATION.format(generation), ()),
+        ),
+    )

@@ -1,0 +1,70 @@
+"""All names that exist in the kernel, with a sentence each. Every name starts with a letter and is no nft keyword.
+
+Objects whose content never changes carry a hash of it (`i4_0123456789`): "unchanged" is a name that is already there.
+"""
+
+TABLE = "enforcer"
+
+# netdev: before connection tracking, one base chain per NIC.
+NIC_CHAIN = "nic_{}"  # checks the MAC, goes on to `source`
+SOURCE = "source"  # who may send what (S16), shared by all NICs
+LINK_SOURCE = "link_source"  # what may come from a link-local address (S15)
+SOURCES = {4: "source4", 6: "source6"}  # iif . address: addresses that a NIC may send from
+SOURCE_NETS = {4: "source_net4", 6: "source_net6"}  # the same for allowed prefixes
+ARP_SOURCES = "arp_source"  # iif . MAC . address: what a NIC may say in ARP
+ARP_SOURCES_ANY_MAC = "arp_source_any"  # the same for NICs whose MAC is not known
+LINK_LOCAL = "link_local"  # iif . the EUI-64 address of the NIC's MAC
+ANY_MAC = "any_mac"  # iif of NICs whose MAC is not known
+FORWARDERS = "forwarder"  # iif of NICs without source_dest_check
+
+# inet: base chains.
+PREROUTING = "prerouting"  # packets from instances
+INPUT = "to_host"  # packets from instances to this host itself: only stamped
+POSTROUTING = "postrouting"  # packets to instances
+FOREIGN = "foreign"  # packets that no NIC's netdev chain has checked
+BEGIN_FROM = "begin_from"  # a new flow from an instance
+BEGIN_TO = "begin_to"  # a new flow to an instance
+ARRIVING = "arriving"  # checks that all packets to instances share
+LINK_FROM = "link_from"  # untracked packets from an instance: neighbour discovery
+LINK_TO = "link_to"  # what the link itself needs, to an instance
+DHCP_CLIENT = {4: "dhcp_client4", 6: "dhcp_client6"}
+DHCP_SERVER = {4: "dhcp_server4", 6: "dhcp_server6"}
+DHCP_ANSWER = {4: "dhcp_answer4", 6: "dhcp_answer6"}
+DHCP_FROM = "dhcp_from"  # source port → which DHCP chain, from an instance
+DHCP_TO = "dhcp_to"  # the same, to an instance
+STAMP = "stamp"  # marks the flow with the generation and accepts
+TIMEOUTS = "timeouts"  # idle timeouts of S13
+BALANCED = "balanced"  # forwarded by a balancer with transfer_client_ip (S12)
+BALANCERS = {4: "balancer4", 6: "balancer6"}  # original destination → chain of the balancer
+BALANCER = "balancer_{}"  # its listeners' ports
+LISTENERS = "listener_{}_{}"  # ports of one balancer and protocol
+
+# inet: sets and maps about NICs. By index, so that an interface that comes back under the same name stays closed.
+NICS = "nic_name"  # names of all NICs, present or not
+NIC_IFS = "nic_if"  # indexes of the NICs in force
+DECLARED = "declared_name"  # owned namespaces: interfaces that are no NIC and pass
+FROM = {4: "from4", 6: "from6"}  # iif → chain of the NIC's profile
+TO = {4: "to4", 6: "to6"}  # oif . destination → chain of the NIC's profile
+TO_NETS = {4: "to_net4", 6: "to_net6"}  # the same for allowed prefixes
+TO_ANY = {4: "to_any4", 6: "to_any6"}  # oif → the same for NICs without source_dest_check
+TO_LINK = "to_link"  # oif → link chain
+TARGETS = "nd_target"  # iif . address: whom a NIC may answer for in neighbour discovery
+
+# inet: the policy. {} is a hash of the content.
+HOSTS = "host{}_{}"  # address → class
+PIECES = "piece{}_{}"  # address interval → class
+CLASSIFY_SOURCE = "classify_source{}_{}"  # puts the class of the source address into the priority
+CLASSIFY_DESTINATION = "classify_destination{}_{}"
+LOCAL = "local_{}"  # class → local class of a side policy
+REGIONS = "verdict_{}"  # local class . protocol . sub-key → verdict
+POLICY = "policy_{}"  # judges the original direction
+POLICY_REPLY = "policy_{}_reply"  # judges the reply direction, keyed in reverse
+PROFILE_FROM = "from{}_{}"  # one pair of side policies, packets from its NICs
+PROFILE_FROM_REPLY = "from{}_{}_reply"
+PROFILE_TO = "to{}_{}"
+PROFILE_TO_REPLY = "to{}_{}_reply"
+
+GENERATION = "generation_{}"
+"""An empty chain that nothing refers to: its name tells the generation in force to whoever reads the kernel."""
+
+TIMEOUT = "{}_{}"  # protocol, family: tcp_ip, udp_ip6

@@ -1,0 +1,218 @@
+"""The sets and maps that know interfaces and addresses: who sits where, and which chain judges it.
+
+Interfaces are keyed by index (nft resolves the names when the script is loaded): an interface that disappears and
+comes back under its old name has a new index and stays closed until its rules are put in force again (S19). `absent`
+names interfaces that do not exist yet: they are known, and closed, by name alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from ipaddress import IPv6Address
+
+from enforcer.compiler.program import NamespaceProgram, NicProgram
+from enforcer.compiler.sides import digest
+from enforcer.model import TCP, UDP, Family, IPNetwork
+from enforcer.ruleset import names
+from enforcer.ruleset.nft import (
+    DROP,
+    Chain,
+    Dispatch,
+    Element,
+    Field,
+    Hook,
+    InSet,
+    Interval,
+    Match,
+    Rule,
+    Set,
+    goto,
+    jump,
+    rule,
+)
+from enforcer.ruleset.profiles import Profile
+
+FAMILIES: tuple[Family, ...] = (4, 6)
+SOURCE = {4: Field.IPV4_SOURCE, 6: Field.IPV6_SOURCE}
+DESTINATION = {4: Field.IPV4_DESTINATION, 6: Field.IPV6_DESTINATION}
+ProfileKey = tuple[Family, str, str]
+
+
+def link_local(mac: str) -> int:
+    """Return the EUI-64 link-local address of a MAC (RFC 4291, appendix A)."""
+    octets = bytes.fromhex(mac.replace(":", ""))
+    interface = bytes([octets[0] ^ 0x02]) + octets[1:3] + b"\xff\xfe" + octets[3:]
+    return int(IPv6Address(b"\xfe\x80" + bytes(6) + interface))
+
+
+def hosts(nic: NicProgram, family: Family) -> Iterator[int]:
+    """Yield the single addresses of a NIC."""
+    yield from (int(n.network_address) for n in nic.addresses if n.version == family and n.num_addresses == 1)
+
+
+def networks(nic: NicProgram, family: Family) -> Iterator[IPNetwork]:
+    """Yield the allowed prefixes of a NIC."""
+    yield from (n for n in nic.addresses if n.version == family and n.num_addresses > 1)
+
+
+def netdev_sets(nics: tuple[NicProgram, ...]) -> tuple[Set, ...]:
+    """Build the sets of the netdev table (S15, S16)."""
+    iif = Field.IIF
+    known = [(nic, nic.mac) for nic in nics if nic.mac]
+    return (
+        *(_fixed(names.SOURCES[f], (iif, SOURCE[f]), _pairs(nics, f)) for f in FAMILIES),
+        *(_fixed(names.SOURCE_NETS[f], (iif, SOURCE[f]), _net_pairs(nics, f), interval=True) for f in FAMILIES),
+        _fixed(
+            names.ARP_SOURCES,
+            (iif, Field.ARP_SENDER_ETHER, Field.ARP_SENDER_IP),
+            (Element((nic.interface, mac, address)) for nic, mac in known for address in hosts(nic, 4)),
+        ),
+        _fixed(
+            names.ARP_SOURCES_ANY_MAC,
+            (iif, Field.ARP_SENDER_IP),
+            (Element((nic.interface, address)) for nic in nics if not nic.mac for address in hosts(nic, 4)),
+        ),
+        _fixed(
+            names.LINK_LOCAL,
+            (iif, Field.IPV6_SOURCE),
+            (Element((nic.interface, link_local(mac))) for nic, mac in known),
+        ),
+        _fixed(names.ANY_MAC, (iif,), (Element((nic.interface,)) for nic in nics if not nic.mac)),
+        _fixed(names.FORWARDERS, (iif,), (Element((nic.interface,)) for nic in nics if not nic.source_dest_check)),
+    )
+
+
+def nic_chain(nic: NicProgram) -> Chain:
+    """Build the base chain of one interface: a stranger's MAC is dropped, the rest is for all NICs the same."""
+    foreign_mac = (rule(Match(Field.ETHER_SOURCE, nic.mac, "!="), DROP),) if nic.mac else ()
+    name = names.NIC_CHAIN.format(nic.interface)
+    hook = Hook("ingress", -300, nic.interface)
+    return Chain(name, (*foreign_mac, rule(goto(names.SOURCE))), hook, nic.label, fixed=True)
+
+
+def inet_sets(
+    namespace: NamespaceProgram, present: tuple[NicProgram, ...], profiles: Mapping[ProfileKey, Profile]
+) -> tuple[Set, ...]:
+    """Build the sets and maps of the inet table that know NICs; `present` are the NICs whose interface exists."""
+    iif, oif = Field.IIF, Field.OIF
+    everyone = sorted(nic.interface for nic in namespace.nics)
+    declared = sorted({"lo", *namespace.declared}) if namespace.owned else []
+    return (
+        _fixed(names.NICS, (Field.IIFNAME,), (Element((name,)) for name in everyone)),
+        _fixed(names.DECLARED, (Field.IIFNAME,), (Element((name,)) for name in declared)),
+        _fixed(names.NIC_IFS, (iif,), (Element((nic.interface,)) for nic in present)),
+        *(_fixed(names.FROM[f], (iif,), _from(present, f, profiles), verdict=True) for f in FAMILIES),
+        *(_fixed(names.TO[f], (oif, DESTINATION[f]), _to(present, f, profiles), verdict=True) for f in FAMILIES),
+        *(
+            _fixed(names.TO_NETS[f], (oif, DESTINATION[f]), _to_nets(present, f, profiles), verdict=True, interval=True)
+            for f in FAMILIES
+        ),
+        *(_fixed(names.TO_ANY[f], (oif,), _to_any(present, f, profiles), verdict=True) for f in FAMILIES),
+        _fixed(names.TO_LINK, (oif,), (Element((n.interface,), jump(names.LINK_TO)) for n in present), verdict=True),
+        _fixed(names.TARGETS, (iif, Field.NS_TARGET), _targets(present)),
+        _fixed(names.DHCP_FROM, (Field.UDP_SOURCE_PORT,), _dhcp_from(), verdict=True),
+        _fixed(names.DHCP_TO, (Field.UDP_SOURCE_PORT,), _dhcp_to(), verdict=True),
+    )
+
+
+def _fixed(
+    name: str, key: tuple[Field, ...], elements: Iterable[Element], *, verdict: bool = False, interval: bool = False
+) -> Set:
+    return Set(name, key, tuple(elements), "verdict" if verdict else None, interval=interval, fixed=True)
+
+
+def _pairs(nics: tuple[NicProgram, ...], family: Family) -> Iterator[Element]:
+    return (Element((nic.interface, address)) for nic in nics for address in hosts(nic, family))
+
+
+def _net_pairs(nics: tuple[NicProgram, ...], family: Family) -> Iterator[Element]:
+    return (Element((nic.interface, _interval(net))) for nic in nics for net in networks(nic, family))
+
+
+def _interval(network: IPNetwork) -> Interval:
+    return Interval(int(network.network_address), int(network.broadcast_address))
+
+
+def profile_of(nic: NicProgram, family: Family, profiles: Mapping[ProfileKey, Profile]) -> Profile | None:
+    """Return the profile that judges a NIC's packets of a family; None: it speaks no such family."""
+    for sides in nic.sides:
+        if sides.family == family:
+            return profiles[(family, sides.ingress, sides.egress)]
+    return None
+
+
+def _from(nics: tuple[NicProgram, ...], family: Family, profiles: Mapping[ProfileKey, Profile]) -> Iterator[Element]:
+    for nic in nics:
+        if profile := profile_of(nic, family, profiles):
+            yield Element((nic.interface,), jump(profile.from_chain))
+
+
+def _to(nics: tuple[NicProgram, ...], family: Family, profiles: Mapping[ProfileKey, Profile]) -> Iterator[Element]:
+    for nic in nics:
+        if profile := profile_of(nic, family, profiles):
+            yield from (Element((nic.interface, host), jump(profile.to_chain)) for host in hosts(nic, family))
+
+
+def _to_nets(nics: tuple[NicProgram, ...], family: Family, profiles: Mapping[ProfileKey, Profile]) -> Iterator[Element]:
+    for nic in nics:
+        if profile := profile_of(nic, family, profiles):
+            for net in networks(nic, family):
+                yield Element((nic.interface, _interval(net)), jump(profile.to_chain))
+
+
+def _to_any(nics: tuple[NicProgram, ...], family: Family, profiles: Mapping[ProfileKey, Profile]) -> Iterator[Element]:
+    for nic in nics:
+        profile = profile_of(nic, family, profiles)
+        if profile and not nic.source_dest_check:
+            yield Element((nic.interface,), jump(profile.to_chain))
+
+
+def _targets(nics: tuple[NicProgram, ...]) -> Iterator[Element]:
+    for nic in nics:
+        own = set(hosts(nic, 6)) | ({link_local(nic.mac)} if nic.mac else set())
+        yield from (Element((nic.interface, address)) for address in sorted(own))
+
+
+def _dhcp_from() -> Iterator[Element]:
+    chains = ((67, names.DHCP_SERVER[4]), (68, names.DHCP_CLIENT[4]), (546, names.DHCP_CLIENT[6]))
+    for port, chain in (*chains, (547, names.DHCP_SERVER[6])):
+        yield Element((port,), jump(chain))
+
+
+def _dhcp_to() -> Iterator[Element]:
+    yield Element((67,), jump(names.DHCP_ANSWER[4]))
+    yield Element((547,), jump(names.DHCP_ANSWER[6]))
+
+
+def balancer_objects(namespace: NamespaceProgram) -> tuple[tuple[Set, ...], tuple[Chain, ...]]:
+    """Build what exempts the traffic that a balancer forwards (S12): original destination, protocol and port.
+
+    nft 1.0.6 refuses `ct original proto-dst` in a concatenation, so each balancer has a chain with a set per protocol.
+    """
+    sets: list[Set] = []
+    chains: list[Chain] = []
+    addresses: dict[Family, list[Element]] = {4: [], 6: []}
+    for address in sorted({e.address for e in namespace.exemptions}, key=lambda a: (a.version, a)):
+        ports: dict[int, list[int]] = {}
+        for exemption in namespace.exemptions:
+            if exemption.address == address:
+                ports.setdefault(exemption.protocol, []).append(exemption.port)
+        content = digest(str(address), ports)
+        rules: list[Rule] = []
+        for protocol, word in ((TCP, "tcp"), (UDP, "udp")):
+            if protocol in ports:
+                listeners = names.LISTENERS.format(word, content)
+                elements = tuple(Element((port,)) for port in sorted(ports[protocol]))
+                sets.append(Set(listeners, (Field.CT_ORIGINAL_DPORT,), elements))
+                matches = (Match(Field.L4PROTO, protocol), InSet((Field.CT_ORIGINAL_DPORT,), listeners))
+                rules.append(rule(*matches, goto(names.STAMP), comment="forwarded by a load balancer"))
+        chain = names.BALANCER.format(content)
+        chains.append(Chain(chain, tuple(rules)))
+        addresses[address.version].append(Element((int(address),), jump(chain)))
+    fields = {4: Field.CT_ORIGINAL_IPV4_DESTINATION, 6: Field.CT_ORIGINAL_IPV6_DESTINATION}
+    maps = (_fixed(names.BALANCERS[f], (fields[f],), addresses[f], verdict=True) for f in FAMILIES)
+    family_word = {4: "ipv4", 6: "ipv6"}
+    balanced = tuple(
+        rule(Match(Field.NFPROTO, family_word[f]), Dispatch((fields[f],), names.BALANCERS[f])) for f in FAMILIES
+    )
+    return (*sets, *maps), (*chains, Chain(names.BALANCED, balanced, fixed=True))

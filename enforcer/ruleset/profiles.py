@@ -1,0 +1,82 @@
+"""Profiles: what happens to a packet from or to a NIC once its interface is known (design §3).
+
+A profile is a pair of side policies of one family; NICs with the same pair share its four chains:
+
+    from       original direction: opened by the instance      → egress policy
+    from_reply reply direction: somebody opened it to us       → *ingress* policy, read in reverse (S14)
+    to         original direction: somebody opens it to us     → ingress policy
+    to_reply   reply direction: the instance opened it         → passes (S13); `revoke: both`: egress policy
+
+Only flows without the current stamp come here. A flow that the instance opened and that once passed (any stamp) goes
+on under the old outbound rules (S14); one that bears no stamp at all was never judged, and is.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from enforcer.compiler.program import NamespaceProgram, Sides
+from enforcer.compiler.sides import digest
+from enforcer.model import Family
+from enforcer.ruleset import names
+from enforcer.ruleset.nft import ACCEPT, Chain, Field, Match, Rule, SetPriority, Verdict, goto, jump, rule
+from enforcer.ruleset.policies import Judge
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """The entry chains of a pair of side policies."""
+
+    from_chain: str
+    to_chain: str
+    chains: tuple[Chain, ...]
+
+
+def lower_profile(sides: Sides, judges: dict[str, Judge], namespace: NamespaceProgram) -> Profile:
+    """Lower a pair of side policies to its four chains."""
+    ingress, egress = judges[sides.ingress], judges[sides.egress]
+    balanced = any(exemption.address.version == sides.family for exemption in namespace.exemptions)
+    # Every constant that the chains mention is part of the name: the name stands for the content.
+    content = digest(ingress, egress, namespace.marks.connection_mask, namespace.revoke_both, balanced)
+    mask = namespace.marks.connection_mask
+    exempt = (rule(Match(Field.CT_STATUS, "dnat"), jump(names.BALANCED)),) if balanced else ()
+    lenient = not namespace.revoke_both
+    once_passed = Match(Field.CT_MARK, 0, "!=", mask)
+    family: Family = sides.family
+    from_reply = names.PROFILE_FROM_REPLY.format(family, content)
+    to_reply = names.PROFILE_TO_REPLY.format(family, content)
+    is_reply = Match(Field.CT_DIRECTION, "reply")
+    chains = (
+        Chain(
+            names.PROFILE_FROM.format(family, content),
+            (
+                rule(is_reply, goto(from_reply)),
+                *((rule(Match(Field.CT_STATE, "established"), once_passed, ACCEPT),) if lenient else ()),
+                *judged(egress.chain, egress, ACCEPT),
+            ),
+        ),
+        Chain(from_reply, (*exempt, *judged(ingress.reply, ingress, ACCEPT))),
+        Chain(
+            names.PROFILE_TO.format(family, content),
+            (
+                rule(jump(names.ARRIVING)),
+                *exempt,
+                rule(is_reply, goto(to_reply)),
+                *judged(ingress.chain, ingress, goto(names.STAMP)),
+            ),
+        ),
+        Chain(
+            to_reply,
+            (
+                *((rule(once_passed, goto(names.STAMP)),) if lenient else ()),
+                *judged(egress.reply, egress, goto(names.STAMP)),
+            ),
+        ),
+    )
+    return Profile(chains[0].name, chains[2].name, chains)
+
+
+def judged(chain: str, judge: Judge, passed: Verdict) -> tuple[Rule, ...]:
+    """Ask a policy chain: it comes back only for allowed traffic."""
+    clean = (rule(SetPriority(0)),) if judge.scratch else ()
+    return (rule(jump(chain)), *clean, rule(passed))

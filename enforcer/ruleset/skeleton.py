@@ -1,0 +1,261 @@
+"""The chains that are the same for every policy: the packet's way before and after the policies (design §3).
+
+    hook              priority  job, and why here
+    netdev ingress    −300      anti-spoofing (S16), before connection tracking could be fooled or filled
+    inet prerouting   −190      packets from instances: after conntrack (−200), before mangle (−150) and DNAT (−100)
+    inet input        +150      packets from instances to this host: stamped, for they reach no other hook
+    inet postrouting  +150      packets to instances: after SNAT (100), before conntrack confirms the flow
+
+Base chains have policy accept and end in an explicit drop: a base chain is hooked before its transaction commits, and
+an empty chain with policy drop would block everything for that moment. Jumps (not gotos) lead from base chains to the
+policies, so that a chain that is empty by accident falls back to that drop.
+"""
+
+from __future__ import annotations
+
+from enforcer.compiler.program import NamespaceProgram
+from enforcer.model import TCP, UDP
+from enforcer.ruleset import names
+from enforcer.ruleset.nft import (
+    ACCEPT,
+    DROP,
+    RETURN,
+    Chain,
+    Counter,
+    Dispatch,
+    Field,
+    Hook,
+    InSet,
+    Match,
+    Rule,
+    SetMark,
+    Timeout,
+    UseTimeout,
+    goto,
+    jump,
+    rule,
+)
+
+ALL_BITS = 0xFFFF_FFFF
+SYN, FIN_SYN_RST_ACK = 0x02, 0x17
+_TCP_SECONDS = (("established", 600), ("fin_wait", 30))
+_UDP_SECONDS = (("unreplied", 30), ("replied", 180))
+TIMEOUT_OBJECTS = (
+    Timeout(names.TIMEOUT.format("tcp", "ip"), "ip", "tcp", _TCP_SECONDS),
+    Timeout(names.TIMEOUT.format("udp", "ip"), "ip", "udp", _UDP_SECONDS),
+    Timeout(names.TIMEOUT.format("tcp", "ip6"), "ip6", "tcp", _TCP_SECONDS),
+    Timeout(names.TIMEOUT.format("udp", "ip6"), "ip6", "udp", _UDP_SECONDS),
+)
+"""S13. ICMP's 30 s and GRE's 30/180 s are the kernel's own defaults; see docs/design.md for other protocols."""
+
+SOLICIT, ADVERTISE, ROUTER_SOLICIT, ROUTER_ADVERTISE = 135, 136, 133, 134
+_HOP_LIMIT = Match(Field.IPV6_HOPLIMIT, 255)
+_IPV4, _IPV6 = Match(Field.NFPROTO, "ipv4"), Match(Field.NFPROTO, "ipv6")
+
+
+def inet_chains(namespace: NamespaceProgram, generation: int) -> tuple[Chain, ...]:
+    """Build the fixed chains of the inet table; chains come after those that they name."""
+    stamp = stamp_bits(namespace, generation)
+    mask, bit = namespace.marks.connection_mask, namespace.marks.packet_bit
+    stamped = rule(Match(Field.CT_MARK, stamp, "==", mask), ACCEPT)
+    return (
+        *_dhcp_chains(),
+        _fixed(names.TIMEOUTS, *_timeouts()),
+        _fixed(
+            names.STAMP,
+            rule(Match(Field.CT_STATE, "new"), jump(names.TIMEOUTS)),
+            rule(SetMark(Field.CT_MARK, ALL_BITS ^ mask, stamp)),
+            rule(ACCEPT),
+        ),
+        _fixed(names.LINK_FROM, *_link_from()),
+        _fixed(names.LINK_TO, *_link_to()),
+        _fixed(names.BEGIN_FROM, _syn_only(), rule(Dispatch((Field.UDP_SOURCE_PORT,), names.DHCP_FROM))),
+        _fixed(names.BEGIN_TO, _syn_only(), rule(Dispatch((Field.UDP_SOURCE_PORT,), names.DHCP_TO))),
+        _fixed(names.ARRIVING, *_arriving()),
+        _fixed(names.FOREIGN, *_foreign(namespace)),
+        _fixed(
+            names.PREROUTING,
+            rule(Match(Field.MARK, 0, "==", bit), goto(names.FOREIGN)),
+            rule(SetMark(Field.MARK, ALL_BITS ^ bit, 0)),
+            stamped,
+            rule(Match(Field.CT_STATE, "new"), jump(names.BEGIN_FROM)),
+            rule(Match(Field.CT_STATE, "untracked"), goto(names.LINK_FROM)),
+            rule(
+                Match(Field.CT_STATE, "invalid,related"),
+                Counter(),
+                DROP,
+                comment="invalid, or related to no flow in force",
+            ),
+            rule(_IPV4, Dispatch((Field.IIF,), names.FROM[4])),
+            rule(_IPV6, Dispatch((Field.IIF,), names.FROM[6])),
+            rule(Counter(), DROP, comment="not in force"),
+            hook=Hook("prerouting", -190),
+        ),
+        _fixed(
+            names.INPUT,
+            stamped,
+            rule(Match(Field.CT_STATE, "new,established"), InSet((Field.IIF,), names.NIC_IFS), goto(names.STAMP)),
+            hook=Hook("input", 150),
+        ),
+        _fixed(names.POSTROUTING, stamped, *_postrouting(namespace), hook=Hook("postrouting", 150)),
+    )
+
+
+def stamp_bits(namespace: NamespaceProgram, generation: int) -> int:
+    """Shift a generation into the connection mark's own bits."""
+    mask = namespace.marks.connection_mask
+    low = mask & -mask
+    stamp = generation * low
+    if generation < 1 or stamp & ~mask:
+        raise ValueError(f"generation {generation} does not fit the mask 0x{mask:08x}")
+    return stamp
+
+
+def _fixed(name: str, *rules: Rule, hook: Hook | None = None) -> Chain:
+    return Chain(name, rules, hook, fixed=True)
+
+
+def _syn_only() -> Rule:
+    """A TCP connection begins with a SYN (S13): conntrack alone would pick up a flow in the middle."""
+    return rule(
+        Match(Field.L4PROTO, TCP), Match(Field.TCP_FLAGS, SYN, "!=", FIN_SYN_RST_ACK), Counter(), DROP, comment="no SYN"
+    )
+
+
+def _timeouts() -> tuple[Rule, ...]:
+    return tuple(
+        rule(
+            _IPV4 if timeout.l3proto == "ip" else _IPV6,
+            Match(Field.L4PROTO, TCP if timeout.protocol == "tcp" else UDP),
+            UseTimeout(timeout.name),
+            RETURN,
+        )
+        for timeout in TIMEOUT_OBJECTS
+    )
+
+
+def _dhcp_chains() -> tuple[Chain, ...]:
+    """DHCP from the instance as a client, never as a server (S15); only with this host: no way around the groups."""
+    ports = {4: (_IPV4, 67, 68), 6: (_IPV6, 547, 546)}
+    chains = []
+    for family, (is_family, server, client) in ports.items():
+        spread = "broadcast" if family == 4 else "multicast"
+        to_server, to_client = (Match(Field.UDP_DESTINATION_PORT, port) for port in (server, client))
+        chains += [
+            _fixed(
+                names.DHCP_CLIENT[family],
+                *(
+                    rule(is_family, to_server, Match(Field.FIB_DESTINATION_TYPE, kind), ACCEPT)
+                    for kind in (spread, "local")
+                ),
+            ),
+            _fixed(
+                names.DHCP_SERVER[family],
+                rule(is_family, to_client, Counter(), DROP, comment="an instance is no DHCP server"),
+            ),
+            _fixed(
+                names.DHCP_ANSWER[family],
+                rule(is_family, to_client, Match(Field.FIB_SOURCE_TYPE, "local"), ACCEPT),
+            ),
+        ]
+    return tuple(chains)
+
+
+def _link_from() -> tuple[Rule, ...]:
+    """Neighbour discovery from an instance (S15): it asks for anybody, and answers for its own addresses only."""
+    own = InSet((Field.IIF, Field.NS_TARGET), names.TARGETS)
+    return (
+        rule(Match(Field.ICMPV6_TYPE, SOLICIT), _HOP_LIMIT, Match(Field.IPV6_SOURCE, "::", "!="), ACCEPT),
+        rule(Match(Field.ICMPV6_TYPE, SOLICIT), _HOP_LIMIT, own, ACCEPT),
+        rule(Match(Field.ICMPV6_TYPE, ADVERTISE), _HOP_LIMIT, own, ACCEPT),
+        rule(Match(Field.ICMPV6_TYPE, ROUTER_SOLICIT), _HOP_LIMIT, ACCEPT),
+        rule(Counter(), DROP, comment="the link does not need it"),
+    )
+
+
+def _link_to() -> tuple[Rule, ...]:
+    """What this host may send on the link: neighbour discovery, router advertisements, DHCP answers (S15)."""
+    return (
+        rule(Match(Field.ICMPV6_TYPE, f"{ROUTER_ADVERTISE}-{ADVERTISE}"), _HOP_LIMIT, ACCEPT),
+        rule(Dispatch((Field.UDP_SOURCE_PORT,), names.DHCP_TO)),
+        rule(Counter(), DROP, comment="not an address of the NIC"),
+    )
+
+
+def _arriving() -> tuple[Rule, ...]:
+    """Checks for every packet to an instance that bears no current stamp (S13)."""
+    return (
+        rule(Match(Field.CT_STATE, "established"), RETURN),
+        rule(Match(Field.CT_STATE, "new"), goto(names.BEGIN_TO)),
+        rule(Match(Field.CT_STATE, "untracked"), goto(names.LINK_TO)),
+        # This host's own errors about a flow that passed before; others' errors need a flow in force.
+        rule(Match(Field.CT_STATE, "related"), Match(Field.FIB_SOURCE_TYPE, "local"), ACCEPT),
+        rule(Counter(), DROP, comment="invalid, or related to no flow in force"),
+    )
+
+
+def _foreign(namespace: NamespaceProgram) -> tuple[Rule, ...]:
+    """Packets that no netdev chain has checked: from other interfaces, or from a NIC that is not in force yet (S19)."""
+    if namespace.owned:
+        declared = InSet((Field.IIFNAME,), names.DECLARED)
+        return (rule(declared, ACCEPT), rule(Counter(), DROP, comment="interface not declared, or not in force"))
+    return (rule(InSet((Field.IIFNAME,), names.NICS), Counter(), DROP, comment="not in force"),)
+
+
+def _postrouting(namespace: NamespaceProgram) -> tuple[Rule, ...]:
+    """Find the NIC that a packet goes to; what goes elsewhere from a NIC reached its end and is stamped."""
+    dispatches = []
+    for family, destination in ((4, Field.IPV4_DESTINATION), (6, Field.IPV6_DESTINATION)):
+        dispatches.append(rule(Dispatch((Field.OIF, destination), names.TO[family])))
+    for family, destination in ((4, Field.IPV4_DESTINATION), (6, Field.IPV6_DESTINATION)):
+        if any(n.version == family and n.num_addresses > 1 for nic in namespace.nics for n in nic.addresses):
+            dispatches.append(rule(Dispatch((Field.OIF, destination), names.TO_NETS[family])))
+    if any(not nic.source_dest_check for nic in namespace.nics):
+        dispatches += [rule(m, Dispatch((Field.OIF,), names.TO_ANY[f])) for m, f in ((_IPV4, 4), (_IPV6, 6))]
+    closed = (
+        InSet((Field.OIFNAME,), names.DECLARED, negated=True)
+        if namespace.owned
+        else InSet((Field.OIFNAME,), names.NICS)
+    )
+    return (
+        *dispatches,
+        rule(Dispatch((Field.OIF,), names.TO_LINK)),
+        rule(closed, Counter(), DROP, comment="not in force"),
+        rule(Match(Field.CT_STATE, "new,established"), InSet((Field.IIF,), names.NIC_IFS), goto(names.STAMP)),
+    )
+
+
+def source_chains(namespace: NamespaceProgram) -> tuple[Chain, ...]:
+    """Build the shared chains of the netdev table: who may send what (S16), and what the link needs (S15)."""
+    checked = SetMark(Field.MARK, ALL_BITS ^ namespace.marks.packet_bit, namespace.marks.packet_bit)
+    sources = {4: Field.IPV4_SOURCE, 6: Field.IPV6_SOURCE}
+    rules = [rule(InSet((Field.IIF, sources[f]), names.SOURCES[f]), checked, ACCEPT) for f in (4, 6)]
+    rules += [rule(InSet((Field.IIF, sources[f]), names.SOURCE_NETS[f]), checked, ACCEPT) for f in (4, 6)]
+    arp_request = Match(Field.ARP_OPERATION, "request")
+    rules += [
+        rule(InSet((Field.IIF, Field.ARP_SENDER_ETHER, Field.ARP_SENDER_IP), names.ARP_SOURCES), ACCEPT),
+        rule(InSet((Field.IIF, Field.ARP_SENDER_IP), names.ARP_SOURCES_ANY_MAC), ACCEPT),
+        rule(arp_request, Match(Field.ARP_SENDER_IP, "0.0.0.0"), ACCEPT),  # RFC 5227 probe
+        rule(
+            Match(Field.IPV4_SOURCE, "0.0.0.0"),
+            Match(Field.IPV4_DESTINATION, "255.255.255.255"),
+            Match(Field.UDP_SOURCE_PORT, 68),
+            Match(Field.UDP_DESTINATION_PORT, 67),
+            checked,
+            ACCEPT,
+        ),
+        rule(InSet((Field.IIF, Field.IPV6_SOURCE), names.LINK_LOCAL), goto(names.LINK_SOURCE)),
+        rule(Match(Field.IPV6_SOURCE, "fe80::/10"), InSet((Field.IIF,), names.ANY_MAC), goto(names.LINK_SOURCE)),
+        rule(Match(Field.ICMPV6_TYPE, SOLICIT), Match(Field.IPV6_SOURCE, "::"), checked, ACCEPT),
+        rule(Match(Field.PROTOCOL, "ip"), InSet((Field.IIF,), names.FORWARDERS), checked, ACCEPT),
+        rule(Match(Field.PROTOCOL, "ip6"), InSet((Field.IIF,), names.FORWARDERS), checked, ACCEPT),
+        rule(Counter(), DROP, comment="spoofed source"),
+    ]
+    link = _fixed(
+        names.LINK_SOURCE,
+        rule(Match(Field.ICMPV6_TYPE, ROUTER_SOLICIT), checked, ACCEPT),
+        rule(Match(Field.ICMPV6_TYPE, f"{SOLICIT}-{ADVERTISE}"), checked, ACCEPT),
+        rule(Match(Field.UDP_SOURCE_PORT, 546), Match(Field.UDP_DESTINATION_PORT, 547), checked, ACCEPT),
+        rule(Counter(), DROP, comment="the link does not need it"),
+    )
+    return (link, _fixed(names.SOURCE, *rules))
