@@ -6,7 +6,7 @@ The steps, and what holds after each:
    sweep over the borders keeps the open rules in a heap; between two borders the smallest place decides. Spans that
    no rule covers are left out: what is not in a region is denied.
 2. *Mirror* (ICMP): a reply is judged by the request that it answers, so the sub-keys of a reply type (echo reply 0)
-   repeat those of its request (echo 8). A reply type never begins a conversation (S13), so its own rules decide nothing.
+   repeat those of its request (echo 8). A reply type never begins a conversation (S13), so no rule decides it.
 3. *Stack*: protocols that no rule names share what the rules for all protocols say; neighbouring protocol numbers with
    equal spans become one region. The regions are disjoint: nft refuses overlapping intervals.
 """
@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from heapq import heappop, heappush
+from itertools import pairwise
 
 from enforcer.compiler.effective import EffectiveRule
 from enforcer.compiler.program import ANY_PROTOCOL, ANY_SUBKEY, Decider, Region, Span
@@ -45,7 +46,7 @@ def paint(layers: Sequence[tuple[Span, int]]) -> Painted:
     painted: list[tuple[Span, int]] = []
     open_rules: list[tuple[int, int]] = []
     at = 0
-    for here, border in zip(borders, borders[1:], strict=False):
+    for here, border in pairwise(borders):
         while at < len(starts) and starts[at][0].first <= here:
             span, place = starts[at]
             heappush(open_rules, (place, span.last))

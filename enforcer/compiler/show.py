@@ -49,7 +49,8 @@ def _namespace(namespace: NamespaceProgram) -> Iterator[str]:
     if namespace.revoke_both:
         yield "  revoke both"
     for exemption in namespace.exemptions:
-        yield f"  not judged: forwarded by {exemption.address} {span(Span(exemption.protocol, exemption.protocol))} {exemption.port}"
+        protocol = span(Span(exemption.protocol, exemption.protocol))
+        yield f"  not judged: forwarded by {exemption.address} {protocol} {exemption.port}"
     for nic in namespace.nics:
         yield from _nic(nic)
     for addresses in namespace.addresses:

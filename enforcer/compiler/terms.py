@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from enforcer.compiler.program import Span
 from enforcer.model import Family, Policy, Rule
 
-
 _Spans = Callable[[], list[Span]]
 
 

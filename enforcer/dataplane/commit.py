@@ -11,24 +11,28 @@ The steps of `replace`, and what holds if we crash right after each:
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 from enforcer.compiler.program import NamespaceProgram
 from enforcer.dataplane import libnftables, observe
 from enforcer.errors import AttachmentRefused, TransactionRefused
-from enforcer.ruleset import Present, Ruleset, difference, lower, render
+from enforcer.ruleset import difference, lower, render
 from enforcer.ruleset.names import TABLE
 from enforcer.ruleset.skeleton import stamp_bits
 
 
 @dataclass(frozen=True, slots=True)
 class Committed:
-    """What is in force now; `absent` interfaces are known and closed until they exist and it is committed again."""
+    """What is in force now.
+
+    `absent` interfaces are known and closed until they exist and it is committed again. `whole`: both tables were
+    replaced. Not `swept`: objects that nothing refers to are left for the next commit to delete.
+    """
 
     netns: str
     generation: int
     whole: bool
+    swept: bool
     absent: tuple[str, ...]
 
 
@@ -45,21 +49,20 @@ def replace(namespace: NamespaceProgram, *, require: bool = False) -> Committed:
     tables = observe.present(namespace.name)
     generation = next_generation(namespace, observe.generation(tables))
     ruleset = lower(namespace, generation, links.absent)
-    whole = set(tables) != {"inet", "netdev"} or not _switched(ruleset, tables)
+    transactions = difference(ruleset, tables)
+    whole = set(tables) != {"inet", "netdev"} or not _ran(namespace.name, transactions.switch)
     if whole:
         libnftables.run(namespace.name, render(ruleset))
-    return Committed(namespace.name, generation, whole, tuple(sorted(links.absent)))
+    swept = whole or not transactions.sweep or _ran(namespace.name, transactions.sweep)
+    return Committed(namespace.name, generation, whole, swept, tuple(sorted(links.absent)))
 
 
-def _switched(ruleset: Ruleset, tables: Mapping[str, Present]) -> bool:
-    """Try the difference; a refusal changes nothing and leaves the job to a full replacement."""
-    transactions = difference(ruleset, tables)
+def _ran(netns: str, script: str) -> bool:
+    """Run a transaction that may be refused: then nothing has changed, and the caller has another way."""
     try:
-        libnftables.run(ruleset.namespace, transactions.switch)
+        libnftables.run(netns, script)
     except TransactionRefused:
         return False
-    if transactions.sweep:
-        libnftables.run(ruleset.namespace, transactions.sweep)
     return True
 
 

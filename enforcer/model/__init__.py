@@ -11,6 +11,7 @@ from enforcer.model.addresses import AddressRange, IPAddress, IPNetwork
 from enforcer.model.groups import AddressGroup, Rule, SecurityGroup
 from enforcer.model.instances import Ecs, ExternalHost, Nic
 from enforcer.model.layout import Attachment, Layout, Namespace, host_layout, lab_layout
+from enforcer.model.parse import parse_policy
 from enforcer.model.policy import Limits, Marks, NicRef, Policy, policy_schema
 from enforcer.model.scalars import (
     GRE,
@@ -65,5 +66,6 @@ __all__ = [
     "Vpc",
     "host_layout",
     "lab_layout",
+    "parse_policy",
     "policy_schema",
 ]

@@ -6,7 +6,6 @@ not know which instances are in it. Example: `{name: web, template: default}` ha
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator
 from typing import Annotated, Any, NamedTuple, Self
 
@@ -46,6 +45,7 @@ from enforcer.model.wording import Item, Place, shown, wrong, wrong_fields
 
 ANYWHERE = {4: "0.0.0.0/0", 6: "::/0"}
 TEMPLATES = ("default", "general-purpose-web-server", "all-ports-open", "fast-add")
+TEMPLATE_ID = "template-"
 MOST_ENTRIES = 20
 
 
@@ -182,21 +182,35 @@ class SecurityGroup(Item):
             rule if rule.id else rule.model_copy(update={"id": f"rule-{position}"})
             for position, rule in enumerate(self.rules, start=1)
         )
-        uses = Counter(rule.id for rule in (*of_template, *listed))
-        if problems := [
-            (("rules", index, "id"), f"{shown(rule.id)} is the id of another rule of the group; write each id once")
-            for index, rule in enumerate(listed)
-            if uses[rule.id] > 1
-        ]:
-            raise wrong_fields(problems[-1:] if len(problems) == 1 else problems[1:])
+        if problems := tuple(_id_problems(self.rules, listed)):
+            raise wrong_fields(problems)
         return self.model_copy(update={"rules": (*of_template, *listed)})
+
+    def listed(self) -> Iterator[tuple[int, Rule]]:
+        """Yield the rules that the file lists, without the template's, with their positions there."""
+        return enumerate(rule for rule in self.rules if not rule.id.startswith(TEMPLATE_ID))
+
+
+def _id_problems(written: tuple[Rule, ...], named: tuple[Rule, ...]) -> Iterator[tuple[Place, str]]:
+    """Yield what is wrong with the ids of listed rules: `written` as the file has them, `named` with generated ones."""
+    first: dict[str, int] = {rule.id: index for index, rule in reversed(tuple(enumerate(named)))}
+    generated = {rule.id for rule, before in zip(named, written, strict=True) if not before.id}
+    for index, rule in enumerate(written):
+        if rule.id.startswith(TEMPLATE_ID):
+            mend = "choose one without that beginning"
+            yield ("rules", index, "id"), f"{shown(rule.id)} could be the id of a template's rule; {mend}"
+        elif rule.id in generated:
+            mend = "choose another, or write that rule's id"
+            yield ("rules", index, "id"), f"{shown(rule.id)} is the generated id of a rule without one; {mend}"
+        elif rule.id and first[rule.id] != index:
+            yield ("rules", index, "id"), f"{shown(rule.id)} is already the id of another rule; write each id once"
 
 
 def template_rules(template: str, group: str, fast_add: tuple[FastAdd, ...] = ()) -> tuple[Rule, ...]:
     """Return the rules that S3 gives to `group`, with the ids `template-1`, `template-2` …"""
     priority = 100 if template == "default" else 1
     return tuple(
-        Rule.model_validate({"id": f"template-{position}", "priority": priority, **fields})
+        Rule.model_validate({"id": f"{TEMPLATE_ID}{position}", "priority": priority, **fields})
         for position, fields in enumerate(_template_fields(template, group, fast_add), start=1)
     )
 
