@@ -41,7 +41,7 @@ from enforcer.model.scalars import (
     protocol,
     text,
 )
-from enforcer.model.wording import Item, Place, shown, wrong, wrong_fields
+from enforcer.model.wording import BOUNDED, Item, Place, at_most, shown, wrong, wrong_fields
 
 ANYWHERE = {4: "0.0.0.0/0", 6: "::/0"}
 TEMPLATES = ("default", "general-purpose-web-server", "all-ports-open", "fast-add")
@@ -145,7 +145,7 @@ class FastAdd(NamedTuple):
     ports: tuple[PortRange, ...]
 
 
-def fast_add(value: object) -> FastAdd:
+def fast_addition(value: object) -> FastAdd:
     """Accept `tcp/22`, `tcp/80-90`, `udp/53`, `icmp`."""
     word, slash, numbers = text(value).partition("/")
     found = FastAdd(protocol(word), ports(numbers) if slash else ())
@@ -154,6 +154,11 @@ def fast_add(value: object) -> FastAdd:
     if found.protocol == ICMPV6:
         raise wrong(f"{shown(value)} is IPv6 and fast_add opens IPv4; list a rule with ethertype IPv6 instead")
     return found
+
+
+FastAddition = Annotated[
+    FastAdd, PlainValidator(fast_addition), WithJsonSchema({"type": "string", "examples": ["tcp/22", "icmp"]})
+]
 
 
 class SecurityGroup(Item):
@@ -166,11 +171,11 @@ class SecurityGroup(Item):
     ] = None
     fast_add: tuple[
         Annotated[
-            FastAdd, PlainValidator(fast_add), WithJsonSchema({"type": "string", "examples": ["tcp/22", "icmp"]})
+            FastAdd, PlainValidator(fast_addition), WithJsonSchema({"type": "string", "examples": ["tcp/22", "icmp"]})
         ],
         ...,
     ] = ()
-    rules: tuple[Rule, ...] = ()
+    rules: Annotated[tuple[Rule, ...], BOUNDED] = ()
 
     @model_validator(mode="after")
     def _expanded(self) -> SecurityGroup:
@@ -243,7 +248,7 @@ class AddressGroup(Item):
     name: Name
     description: Description = ""
     ip_version: IpVersion = 4
-    ranges: tuple[Entry, ...] = Field((), alias="entries")
+    ranges: Annotated[tuple[Entry, ...], at_most(100_000)] = Field((), alias="entries")
     max_capacity: Annotated[int, *number(1, 100_000)] = MOST_ENTRIES
 
     @model_validator(mode="after")

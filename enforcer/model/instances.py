@@ -6,13 +6,13 @@ Example: `{name: ecs-a, subnet: subnet-a, addresses: [192.168.0.11]}` is an ECS 
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import Field, model_validator
 
 from enforcer.model.addresses import Address, Interface, IPAddress, Mac, Netns, Network
 from enforcer.model.scalars import Family, Flag, Flavor, HostName, Name
-from enforcer.model.wording import Item, repeated, wrong_fields
+from enforcer.model.wording import BOUNDED, Item, repeated, wrong_fields
 
 DEFAULT_GROUP = "default"
 ONLY_NIC = "eth0"
@@ -23,10 +23,10 @@ class Nic(Item):
 
     name: Name
     subnet: Name
-    addresses: tuple[Address, ...]
+    addresses: Annotated[tuple[Address, ...], BOUNDED]
     mac: Mac = None
-    security_groups: tuple[Name, ...] = (DEFAULT_GROUP,)
-    allowed_addresses: tuple[Network, ...] = ()
+    security_groups: Annotated[tuple[Name, ...], BOUNDED] = (DEFAULT_GROUP,)
+    allowed_addresses: Annotated[tuple[Network, ...], BOUNDED] = ()
     source_dest_check: Flag = True
     port_security: Flag = True
     interface: Interface = None
@@ -55,7 +55,7 @@ class Ecs(Item):
 
     name: HostName
     type: Flavor = None
-    nics: tuple[Nic, ...]
+    nics: Annotated[tuple[Nic, ...], BOUNDED]
 
     @property
     def type_class(self) -> str:
@@ -91,7 +91,7 @@ class ExternalHost(Item):
     """A host on the Internet side (lab, and a word for `explain`)."""
 
     name: HostName
-    addresses: tuple[Address, ...] = Field(min_length=1)
+    addresses: Annotated[tuple[Address, ...], BOUNDED] = Field(min_length=1)
 
     def address(self, family: Family) -> IPAddress | None:
         """Return the first address of `family`."""

@@ -13,7 +13,7 @@ from pydantic import PlainValidator, WithJsonSchema, model_validator
 
 from enforcer.model.addresses import Address, IPAddress, IPNetwork, Ipv4Address, Ipv4Cidr, Ipv6Cidr, Network
 from enforcer.model.scalars import Flag, HostName, Name, NicName, Port, one_of
-from enforcer.model.wording import Item, repeated, shown, wrong_fields
+from enforcer.model.wording import BOUNDED, Item, repeated, shown, wrong_fields
 
 
 class Subnet(Item):
@@ -63,8 +63,8 @@ class Vpc(Item):
     """A VPC: one routing domain; its subnets reach each other (S18)."""
 
     name: Name
-    subnets: tuple[Subnet, ...] = ()
-    routes: tuple[Route, ...] = ()
+    subnets: Annotated[tuple[Subnet, ...], BOUNDED] = ()
+    routes: Annotated[tuple[Route, ...], BOUNDED] = ()
 
     @model_validator(mode="after")
     def _routes_agree(self) -> Vpc:
@@ -109,7 +109,7 @@ class Listener(Item):
     ]
     port: Port
     transfer_client_ip: Flag = False
-    backends: tuple[Backend, ...] = ()
+    backends: Annotated[tuple[Backend, ...], BOUNDED] = ()
 
     @model_validator(mode="after")
     def _backends_agree(self) -> Listener:
@@ -125,7 +125,7 @@ class LoadBalancer(Item):
     name: HostName
     subnet: Name
     address: Address
-    listeners: tuple[Listener, ...] = ()
+    listeners: Annotated[tuple[Listener, ...], BOUNDED] = ()
 
     @model_validator(mode="after")
     def _listeners_agree(self) -> LoadBalancer:

@@ -10,7 +10,7 @@ import unicodedata
 from collections.abc import Hashable, Iterable, Sequence
 from difflib import get_close_matches
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, BeforeValidator, ConfigDict
 from pydantic_core import PydanticCustomError
 
 Place = tuple[str | int, ...]
@@ -31,6 +31,20 @@ def wrong_fields(problems: Iterable[tuple[Place, str]]) -> PydanticCustomError:
     """Make the error of a whole object: pairs of the place below the object, and the message."""
     pairs = tuple(problems)
     return PydanticCustomError("policy_fields", "{message}", {"message": pairs[0][1], "problems": pairs})
+
+
+def at_most(count: int) -> BeforeValidator:
+    """Return the annotation of a list with a bound, which keeps a hostile file from costing minutes of validation."""
+
+    def validator(value: object) -> object:
+        if isinstance(value, list) and len(value) > count:
+            raise wrong(f"{len(value):,} items are too many; write at most {count:,}")
+        return value
+
+    return BeforeValidator(validator)
+
+
+BOUNDED = at_most(10_000)  # far beyond any cloud
 
 
 def shown(value: object) -> str:
