@@ -6,6 +6,6 @@ observe      names of our objects, generation, interfaces
 commit       replace: the new policy is in force, or nothing changed
 """
 
-from enforcer.dataplane.commit import Committed, clear, replace
+from enforcer.dataplane.commit import Committed, clear, replace, replace_all
 
-__all__ = ["Committed", "clear", "replace"]
+__all__ = ["Committed", "clear", "replace", "replace_all"]

@@ -13,9 +13,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from enforcer.compiler.program import NamespaceProgram
+from enforcer.compiler import NamespaceProgram, Program
 from enforcer.dataplane import libnftables, observe
-from enforcer.errors import AttachmentRefused, TransactionRefused
+from enforcer.errors import AttachmentRefused, EnforcerError, TransactionRefused
 from enforcer.ruleset import difference, lower, render
 from enforcer.ruleset.names import TABLE
 from enforcer.ruleset.skeleton import stamp_bits
@@ -42,10 +42,7 @@ def replace(namespace: NamespaceProgram, *, require: bool = False) -> Committed:
     Raises AttachmentRefused for a bridge port, and under `require` for an interface that does not exist;
     TransactionRefused when the kernel refuses. In both cases what was in force still is.
     """
-    links = observe.links(namespace.name, [nic.interface for nic in namespace.nics])
-    if require and links.absent:
-        missing = ", ".join(sorted(links.absent))
-        raise AttachmentRefused(f"interface {missing}: does not exist; create it first, or apply without --require")
+    links = _links(namespace, require=require)
     tables = observe.present(namespace.name)
     generation = next_generation(namespace, observe.generation(tables))
     ruleset = lower(namespace, generation, links.absent)
@@ -55,6 +52,14 @@ def replace(namespace: NamespaceProgram, *, require: bool = False) -> Committed:
         libnftables.run(namespace.name, render(ruleset))
     swept = whole or not transactions.sweep or _ran(namespace.name, transactions.sweep)
     return Committed(namespace.name, generation, whole, swept, tuple(sorted(links.absent)))
+
+
+def _links(namespace: NamespaceProgram, *, require: bool) -> observe.Links:
+    links = observe.links(namespace.name, [nic.interface for nic in namespace.nics])
+    if require and links.absent:
+        missing = ", ".join(sorted(links.absent))
+        raise AttachmentRefused(f"interface {missing}: does not exist; create it first, or apply without --require")
+    return links
 
 
 def _ran(netns: str, script: str) -> bool:
@@ -86,3 +91,22 @@ def clear(netns: str) -> bool:
     if families:
         libnftables.run(netns, "".join(f"delete table {family} {TABLE}\n" for family in families))
     return bool(families)
+
+
+def replace_all(program: Program, *, require: bool = False) -> tuple[Committed, ...]:
+    """Put every namespace of a program in force, one transaction each.
+
+    All interfaces are looked at before anything changes. If a namespace is refused later, those before it are in force
+    already, and the error's note names them.
+    """
+    for namespace in program.namespaces:
+        _links(namespace, require=require)
+    committed: list[Committed] = []
+    for namespace in program.namespaces:
+        try:
+            committed.append(replace(namespace, require=require))
+        except EnforcerError as error:
+            done = ", ".join(each.netns or "own namespace" for each in committed)
+            error.add_note(f"already in force: {done}" if committed else "nothing was changed")
+            raise
+    return tuple(committed)

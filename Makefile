@@ -1,0 +1,20 @@
+# The same commands as in scripts/, for those who have make. `make` alone prints this help.
+.DEFAULT_GOAL := help
+.PHONY: help demo test check unit kernel traffic golden
+
+help:     ## print this help
+	@grep -hE '^[a-z-]+: +##' $(MAKEFILE_LIST) | sed -E 's/: +## /\t/' | expand -t 12
+demo:     ## walk through the figures on real traffic, about a minute
+	scripts/demo
+test:     ## everything: checks and all tiers of tests
+	scripts/test
+check:    ## ruff, mypy --strict, the import table
+	scripts/check
+unit:     ## tests that need no privilege
+	scripts/test -q tests/unit tests/golden
+kernel:   ## tests against the kernel's nftables
+	scripts/test -q tests/kernel
+traffic:  ## tests with packets between namespaces
+	scripts/test -q tests/traffic
+golden:   ## write the golden files anew; look at the difference before you commit it
+	scripts/test -q tests/golden --update-golden

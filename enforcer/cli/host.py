@@ -1,0 +1,74 @@
+"""Commands that enforce a policy on this host, once: apply, clear. Root needed; the rules stay when they end (S19)."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+import click
+
+from enforcer.cli import output
+from enforcer.cli.offline import POLICY
+from enforcer.cli.policies import load_policy
+from enforcer.compiler import compile_policy
+from enforcer.dataplane import Committed, clear, replace_all
+from enforcer.errors import UsageError
+from enforcer.model import advice, host_layout
+from enforcer.semantics import not_in_effect
+
+
+@click.command("apply")
+@POLICY
+@click.option("--require", is_flag=True, help="Refuse if an interface does not exist, instead of keeping it closed.")
+@output.json_option
+def apply_command(policy: str, require: bool, as_json: bool) -> None:
+    """Enforce POLICY on the interfaces that its NICs name, on this host.
+
+    Each NIC that names an `interface` (and `netns`, if it is not this one) is filtered from now on; the other NICs are
+    known as peers. An interface that does not exist yet stays closed until it does and this is run again. An interface
+    that is a port of a bridge is refused. The rules stay in the kernel; `enforcer clear` removes them.
+
+    \b
+    Example:  enforcer apply examples/hosts.yaml
+    """
+    loaded, _ = load_policy(policy)
+    layout = host_layout(loaded)
+    if not layout.namespaces:
+        raise UsageError(f"{policy}: no NIC names an `interface`, so there is nothing to enforce here; try `lab up`")
+    for warning in (*not_in_effect(loaded), *advice(loaded)):
+        output.note(f"warning: {warning}")
+    committed = replace_all(compile_policy(loaded, layout), require=require)
+    for each in committed:
+        for interface in each.absent:
+            output.note(f"warning: interface {interface}: does not exist; it stays closed until you apply again")
+    if as_json:
+        output.emit({"namespaces": [asdict(each) for each in committed]})
+        return
+    output.table("in force", ("namespace", "generation", "closed"), (_row(each) for each in committed))
+
+
+def _row(committed: Committed) -> tuple[object, ...]:
+    return (committed.netns or "(own)", committed.generation, ", ".join(committed.absent) or "–")
+
+
+@click.command("clear")
+@click.argument("policy", metavar="[POLICY]", type=click.Path(), required=False)
+@click.option("--netns", "names", multiple=True, metavar="NAME", help="This network namespace; repeat for several.")
+@output.json_option
+def clear_command(policy: str | None, names: tuple[str, ...], as_json: bool) -> None:
+    """Remove the enforcer's tables: nothing is filtered there any more.
+
+    Clears the namespaces of POLICY, or those named, or this one. Other tables are not touched.
+
+    \b
+    Example:  enforcer clear examples/hosts.yaml
+    """
+    wanted = list(names)
+    if policy is not None:
+        loaded, _ = load_policy(policy)
+        wanted += [namespace.name for namespace in host_layout(loaded).namespaces]
+    cleared = {netns: clear(netns) for netns in dict.fromkeys(wanted or [""])}
+    if as_json:
+        output.emit({"cleared": [netns for netns, was_there in cleared.items() if was_there]})
+        return
+    for netns, was_there in cleared.items():
+        click.echo(f"{netns or '(own namespace)'}: {'cleared' if was_there else 'nothing to clear'}")

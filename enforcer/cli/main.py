@@ -1,0 +1,36 @@
+"""`enforcer`: the group of all commands."""
+
+from __future__ import annotations
+
+import click
+
+from enforcer import __version__
+from enforcer.cli import host, lab, offline, output
+from enforcer.cli.completion import completion
+
+
+@click.group(cls=output.Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(__version__, prog_name="enforcer")
+def main() -> None:
+    """Cloud security groups for any Linux host.
+
+    Write a policy, ask it questions (check, explain, matrix), try it with real packets (lab), and enforce it (apply).
+
+    \b
+    Exit status: 0 done, or allowed; 1 the answer is no; 2 wrong usage; 3 the policy is invalid;
+    4 the kernel or the system refused; 5 the daemon cannot be reached.
+    """
+
+
+for _command in (
+    offline.check,
+    offline.compile_command,
+    offline.explain_command,
+    offline.matrix_command,
+    offline.schema_command,
+    host.apply_command,
+    host.clear_command,
+    lab.lab,
+    completion,
+):
+    main.add_command(_command)

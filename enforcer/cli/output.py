@@ -1,0 +1,123 @@
+"""How answers and errors reach a person or a program: tables or one JSON document; exit statuses of the interface.
+
+Data goes to standard output, everything else to standard error. Colour and progress appear on a terminal only.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from typing import Any, TypeVar
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn
+from rich.table import Table
+
+from enforcer.errors import EnforcerError, PolicyError, Problem
+
+DONE, NO = 0, 1
+"""Exit statuses: done, or yes; the answer is no. Errors bring their own (`enforcer.errors`)."""
+
+_JSON = "enforcer.json"
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+def json_option(command: Command) -> Command:
+    """Give a command `--json`: one document on standard output, also when it fails."""
+
+    def remember(context: click.Context, _: click.Parameter, value: bool) -> bool:
+        context.meta[_JSON] = value
+        return value
+
+    option = click.option("--json", "as_json", is_flag=True, callback=remember, help="Print one JSON document.")
+    return option(command)
+
+
+def console() -> Console:
+    """Return the console for data; it wraps nothing when standard output is no terminal."""
+    terminal = sys.stdout.isatty()
+    return Console(width=None if terminal else 10_000, highlight=False, soft_wrap=not terminal)
+
+
+def emit(document: object) -> None:
+    """Print a JSON document."""
+    click.echo(json.dumps(document, indent=2, ensure_ascii=False, default=str))
+
+
+def table(title: str, columns: Iterable[str], rows: Iterable[Iterable[object]]) -> None:
+    """Print a table for people."""
+    shown = Table(title=title or None, title_justify="left", box=None, pad_edge=False, header_style="bold")
+    for column in columns:
+        shown.add_column(column, overflow="fold")
+    for row in rows:
+        shown.add_row(*(_cell(value) for value in row))
+    console().print(shown)
+
+
+def _cell(value: object) -> str:
+    text = str(value).replace("[", r"\[")
+    return {
+        "allow": "[green]allow[/]",
+        "deny": "[red]deny[/]",
+        "reached": "[green]reached[/]",
+        "blocked": "[red]blocked[/]",
+        "WRONG": "[bold red]WRONG[/]",
+    }.get(text, text)
+
+
+def note(text: str) -> None:
+    """Say something to a person, on standard error."""
+    click.echo(text, err=True)
+
+
+@contextmanager
+def progress() -> Iterator[Callable[[str, int, int], None]]:
+    """Show what is being done, how much of it is, and how much there is; silent when nobody watches."""
+    watching = Console(stderr=True)
+    if not watching.is_terminal:
+        yield lambda _what, _done, _total: None
+        return
+    with Progress(TextColumn("{task.description}"), BarColumn(), console=watching, transient=True) as bars:
+        tasks: dict[str, Any] = {}
+
+        def advance(what: str, done: int, total: int) -> None:
+            if what not in tasks:
+                tasks[what] = bars.add_task(what, total=total)
+            bars.update(tasks[what], completed=done, total=total)
+
+        yield advance
+
+
+def problem_document(problem: Problem) -> dict[str, Any]:
+    """Return a problem as JSON has it, with its one-line text."""
+    return {**asdict(problem), "text": str(problem)}
+
+
+class Commands(click.Group):
+    """A group that turns our errors into messages and exit statuses; no traceback reaches a user for them."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except EnforcerError as error:
+            _report(error, as_json=bool(ctx.meta.get(_JSON)))
+            ctx.exit(error.exit_status)
+        except PermissionError as error:
+            note(f"error: {error.strerror}: this needs root (or CAP_NET_ADMIN and CAP_SYS_ADMIN)")
+            ctx.exit(EnforcerError.exit_status)
+
+
+def _report(error: EnforcerError, *, as_json: bool) -> None:
+    notes = getattr(error, "__notes__", [])
+    if as_json:
+        problems = error.problems if isinstance(error, PolicyError) else (Problem("", str(error)),)
+        emit({"valid": False, "errors": [problem_document(problem) for problem in problems], "notes": notes})
+        return
+    for line in str(error).splitlines():
+        note(f"error: {line}")
+    for line in notes:
+        note(f"note: {line}")

@@ -1,0 +1,49 @@
+"""Read policy files: the only place where one comes from disk."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from enforcer.errors import PolicyError, Problem
+from enforcer.model import Policy, Traffic, parse_policy, parse_traffic
+
+MOST_BYTES = 64 * 1024 * 1024
+
+
+def load_policy(path: str) -> tuple[Policy, bytes]:
+    """Read and parse a policy file (`-`: standard input); returns it with the bytes as written.
+
+    Raises PolicyError, also for a file that cannot be read, is a directory or is larger than 64 MiB.
+    """
+    try:
+        if path == "-":
+            text = sys.stdin.buffer.read(MOST_BYTES + 1)
+        else:
+            with Path(path).open("rb") as file:
+                text = file.read(MOST_BYTES + 1)
+    except OSError as error:
+        raise PolicyError((Problem(path, f"cannot be read ({error.strerror})"),)) from error
+    if len(text) > MOST_BYTES:
+        raise PolicyError((Problem(path, "is larger than 64 MiB; no policy is"),))
+    return parse_policy(text, source=path), text
+
+
+def traffics_of(policy: Policy, given: tuple[str, ...]) -> tuple[Traffic, ...]:
+    """Parse `--proto` options; without one, take what the policy's rules speak of: ping, and the first port of each
+    port range that a rule names, at most eight, and GRE or other protocols that a rule names."""
+    if given:
+        return tuple(dict.fromkeys(parse_traffic(text) for text in given))
+    has_ipv6 = any(address.version == 6 for ref in policy.nics() for address in ref.nic.addresses)
+    has_ipv4 = any(address.version == 4 for ref in policy.nics() for address in ref.nic.addresses)
+    found: list[str] = [*(["icmp"] if has_ipv4 else []), *(["icmpv6"] if has_ipv6 else [])]
+    ports: list[str] = []
+    for group in policy.security_groups:
+        for rule in group.rules:
+            if rule.ports:
+                word = "tcp" if rule.protocol == 6 else "udp"
+                ports += [f"{word}/{ports.first}" for ports in rule.ports]
+            elif rule.protocol is not None and rule.protocol not in (1, 6, 17, 58):
+                ports.append(str(rule.protocol))
+    found += list(dict.fromkeys(ports))[:8] or ["tcp/22"]
+    return tuple(dict.fromkeys(parse_traffic(text) for text in found))
