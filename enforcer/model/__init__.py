@@ -8,11 +8,13 @@ Every error of a file comes at once, as *where: what is wrong (the value); what 
 """
 
 from enforcer.model.addresses import AddressRange, IPAddress, IPNetwork
+from enforcer.model.advice import advice
 from enforcer.model.groups import AddressGroup, Rule, SecurityGroup
 from enforcer.model.instances import Ecs, ExternalHost, Nic
 from enforcer.model.layout import Attachment, Layout, Namespace, host_layout, lab_layout
 from enforcer.model.parse import parse_policy
 from enforcer.model.policy import Limits, Marks, NicRef, Policy, policy_schema
+from enforcer.model.routes import Endpoint, Path, endpoint, endpoints, path
 from enforcer.model.scalars import (
     GRE,
     ICMP,
@@ -27,6 +29,7 @@ from enforcer.model.scalars import (
     PortRange,
 )
 from enforcer.model.topology import Backend, Eip, Listener, LoadBalancer, Peering, Route, Subnet, Vpc
+from enforcer.model.traffic import Traffic, parse_traffic
 
 __all__ = [
     "GRE",
@@ -44,6 +47,7 @@ __all__ = [
     "Direction",
     "Ecs",
     "Eip",
+    "Endpoint",
     "ExternalHost",
     "Family",
     "IPAddress",
@@ -56,6 +60,7 @@ __all__ = [
     "Namespace",
     "Nic",
     "NicRef",
+    "Path",
     "Peering",
     "Policy",
     "PortRange",
@@ -63,9 +68,15 @@ __all__ = [
     "Rule",
     "SecurityGroup",
     "Subnet",
+    "Traffic",
     "Vpc",
+    "advice",
+    "endpoint",
+    "endpoints",
     "host_layout",
     "lab_layout",
     "parse_policy",
+    "parse_traffic",
+    "path",
     "policy_schema",
 ]

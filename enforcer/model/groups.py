@@ -169,12 +169,7 @@ class SecurityGroup(Item):
     template: Annotated[
         str | None, PlainValidator(one_of(*TEMPLATES)), WithJsonSchema({"type": "string", "enum": list(TEMPLATES)})
     ] = None
-    fast_add: tuple[
-        Annotated[
-            FastAdd, PlainValidator(fast_addition), WithJsonSchema({"type": "string", "examples": ["tcp/22", "icmp"]})
-        ],
-        ...,
-    ] = ()
+    fast_add: Annotated[tuple[FastAddition, ...], BOUNDED] = ()
     rules: Annotated[tuple[Rule, ...], BOUNDED] = ()
 
     @model_validator(mode="after")

@@ -105,10 +105,11 @@ def _strangers(policy: Policy, netns: str, refs: list[NicRef]) -> list[Problem]:
             continue
         reach = policy.reachable_from(ref.vpc.name)
         if (stranger := next((vpc for vpc in first_of if vpc not in reach), None)) is not None:
-            where = f"ecs[{ref.ecs.name}].nics[{ref.nic.name}].netns"
             place = f"namespace {shown(netns)}" if netns else "the enforcer's own namespace ('')"
             message = f"{place} would join {ref.vpc.name} and {stranger} (NIC {first_of[stranger].label}), not peered"
-            problems.append(Problem(where, f"{message}; give each VPC its own namespace or peer them", code="S18"))
+            problems.append(
+                Problem(f"{ref.place}.netns", f"{message}; give each VPC its own namespace or peer them", code="S18")
+            )
         first_of[ref.vpc.name] = ref
     return problems
 

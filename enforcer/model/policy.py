@@ -9,12 +9,14 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import dataclass
 from functools import cached_property
+from ipaddress import IPv4Address
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import PlainValidator, WithJsonSchema
 
+from enforcer.model.addresses import IPAddress
 from enforcer.model.groups import AddressGroup, SecurityGroup
-from enforcer.model.instances import Ecs, ExternalHost, Nic
+from enforcer.model.instances import ONLY_NIC, Ecs, ExternalHost, Nic
 from enforcer.model.scalars import number, one_of
 from enforcer.model.topology import Eip, LoadBalancer, Peering, Subnet, Vpc
 from enforcer.model.wording import Item, shown, wrong
@@ -83,6 +85,12 @@ class NicRef:
     def label(self) -> str:
         """The NIC as the command line names it: the ECS if it is its only NIC, else `ecs:nic`."""
         return self.ecs.name if len(self.ecs.nics) == 1 else f"{self.ecs.name}:{self.nic.name}"
+
+    @property
+    def place(self) -> str:
+        """Where errors and warnings say that the NIC stands in the file."""
+        flat = len(self.ecs.nics) == 1 and self.nic.name == ONLY_NIC
+        return f"ecs[{self.ecs.name}]" if flat else f"ecs[{self.ecs.name}].nics[{self.nic.name}]"
 
 
 class Policy(Item):
@@ -153,6 +161,25 @@ class Policy(Item):
     def nic_ref(self, name: str) -> NicRef:
         """Return the NIC that `ecs` (its first) or `ecs:nic` names."""
         return self._nic_refs[name]
+
+    def eip_of(self, ref: NicRef) -> IPv4Address | None:
+        """Return the EIP that is bound to a NIC."""
+        return self._eips_of.get(f"{ref.ecs.name}:{ref.nic.name}")
+
+    def is_eip(self, address: IPAddress) -> bool:
+        """Return whether an address is an EIP of the policy."""
+        return address in self._eips_of.values()
+
+    @cached_property
+    def hosts(self) -> dict[str, NicRef | ExternalHost | LoadBalancer]:
+        """Everything that SRC and DST can name: ECSs (their first NIC), `ecs:nic`, external hosts, load balancers."""
+        balancers = {balancer.name: balancer for balancer in self.load_balancers}
+        return {**self._nic_refs, **{host.name: host for host in self.external_hosts}, **balancers}
+
+    @cached_property
+    def _eips_of(self) -> dict[str, IPv4Address]:
+        refs = ((self.nic_ref(eip.ecs), eip.address) for eip in self.eips)
+        return {f"{ref.ecs.name}:{ref.nic.name}": address for ref, address in refs}
 
     @cached_property
     def _groups(self) -> dict[str, SecurityGroup]:

@@ -1,0 +1,67 @@
+"""What kind of conversation a question is about: `tcp/22`, `udp/53`, `icmp`, `icmp/8/0`, `icmpv6`, `gre`, `47`.
+
+The words of PROTO on the command line, and nothing else: no addresses, no direction.
+Example: `parse_traffic("icmp") == Traffic(ICMP, icmp_type=8, icmp_code=0)`, an echo request.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from enforcer.errors import UsageError
+from enforcer.model.scalars import ICMP, ICMPV6, PROTOCOL_NAMES, PROTOCOLS, TCP, UDP
+from enforcer.model.wording import shown, suggestion
+
+ECHO_REQUEST = {ICMP: 8, ICMPV6: 128}
+
+
+@dataclass(frozen=True, slots=True)
+class Traffic:
+    """A protocol with its port (TCP, UDP) or its type and code (ICMP); None where the protocol has no such thing."""
+
+    protocol: int
+    port: int | None = None
+    icmp_type: int | None = None
+    icmp_code: int | None = None
+
+    def __str__(self) -> str:
+        name = PROTOCOL_NAMES.get(self.protocol, str(self.protocol))
+        numbers = (self.port, self.icmp_type, self.icmp_code)
+        return "/".join((name, *(str(number) for number in numbers if number is not None)))
+
+
+def parse_traffic(text: str) -> Traffic:
+    """Return what `text` asks about; raise UsageError, saying what to write instead, if that is nothing."""
+    word, *numbers = text.casefold().split("/")
+    protocol = _protocol(word, text)
+    match protocol, numbers:
+        case ((6 | 17), [port]):
+            return Traffic(protocol, port=_number(port, 1, 65535, "port", text))
+        case ((6 | 17), []):
+            raise UsageError(f"{shown(text)} has no port; write one like '{PROTOCOL_NAMES[protocol]}/22'")
+        case ((1 | 58), []):
+            return Traffic(protocol, icmp_type=ECHO_REQUEST[protocol], icmp_code=0)
+        case ((1 | 58), [icmp_type, *code]) if len(code) <= 1:
+            found = _number(icmp_type, 0, 255, "ICMP type", text)
+            return Traffic(protocol, icmp_type=found, icmp_code=_number((code or ["0"])[0], 0, 255, "ICMP code", text))
+        case _, []:
+            return Traffic(protocol)
+        case _:
+            takes = {TCP: "'tcp/22'", UDP: "'udp/53'", ICMP: "'icmp/8/0'", ICMPV6: "'icmpv6/128/0'"}
+            raise UsageError(f"{shown(text)} has too many parts; write one like {takes.get(protocol, repr(word))}")
+
+
+def _protocol(word: str, text: str) -> int:
+    if word in PROTOCOLS:
+        return PROTOCOLS[word]
+    if re.fullmatch(r"0|[1-9][0-9]{0,2}", word) and int(word) <= 255:
+        return int(word)
+    near = suggestion(word, PROTOCOLS) or "; write tcp/PORT, udp/PORT, icmp, icmpv6, gre or a number from 0 to 255"
+    raise UsageError(f"{shown(text)} has no known protocol{near}")
+
+
+def _number(word: str, first: int, last: int, what: str, text: str) -> int:
+    if re.fullmatch(r"0|[1-9][0-9]{0,4}", word) and first <= int(word) <= last:
+        return int(word)
+    raise UsageError(f"{shown(text)} has the {what} {shown(word)}; write a number from {first} to {last}")
