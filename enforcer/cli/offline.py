@@ -182,15 +182,22 @@ def matrix_command(policy: str, protos: tuple[str, ...], as_json: bool) -> None:
     Example:  enforcer matrix examples/figure-2.yaml --proto icmp --proto tcp/22
     """
     loaded, _ = load_policy(policy)
-    cells = matrix(loaded, traffics_of(loaded, protos))
+    asked = traffics_of(loaded, protos)
+    cells = matrix(loaded, tuple(asked))
     if as_json:
         shown = [
-            {"src": c.src, "dst": c.dst, "proto": str(c.traffic), "verdict": str(c.verdict), "reason": c.explanation.reason}
+            {
+                "src": c.src,
+                "dst": c.dst,
+                "proto": asked[c.traffic],
+                "verdict": c.verdict,
+                "reason": c.explanation.reason,
+            }
             for c in cells
         ]
         output.emit({"cells": shown})
         return
-    rows = ((c.src, c.dst, c.traffic, c.verdict, c.explanation.reason) for c in cells)
+    rows = ((c.src, c.dst, asked[c.traffic], c.verdict, c.explanation.reason) for c in cells)
     output.table("", ("from", "to", "proto", "verdict", "why"), rows)
 
 
@@ -202,5 +209,3 @@ def schema_command() -> None:
     Example:  enforcer schema > enforcer.schema.json
     """
     output.emit(policy_schema())
-
-

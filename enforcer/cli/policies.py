@@ -9,6 +9,7 @@ from enforcer.errors import PolicyError, Problem
 from enforcer.model import Policy, Traffic, parse_policy, parse_traffic
 
 MOST_BYTES = 64 * 1024 * 1024
+MOST_TRAFFICS = 8
 
 
 def load_policy(path: str) -> tuple[Policy, bytes]:
@@ -29,14 +30,23 @@ def load_policy(path: str) -> tuple[Policy, bytes]:
     return parse_policy(text, source=path), text
 
 
-def traffics_of(policy: Policy, given: tuple[str, ...]) -> tuple[Traffic, ...]:
-    """Parse `--proto` options; without one, take what the policy's rules speak of: ping, and the first port of each
-    port range that a rule names, at most eight, and GRE or other protocols that a rule names."""
-    if given:
-        return tuple(dict.fromkeys(parse_traffic(text) for text in given))
+def traffics_of(policy: Policy, given: tuple[str, ...]) -> dict[Traffic, str]:
+    """Parse `--proto` options; returns each with the words in which it was asked for.
+
+    Without an option, take what the policy's rules speak of: ping, the first port of each port range and every other
+    protocol that a rule names, at most eight of these.
+    """
+    texts = given or _spoken_of(policy)
+    asked: dict[Traffic, str] = {}
+    for text in texts:
+        asked.setdefault(parse_traffic(text), text)
+    return asked
+
+
+def _spoken_of(policy: Policy) -> tuple[str, ...]:
     has_ipv6 = any(address.version == 6 for ref in policy.nics() for address in ref.nic.addresses)
     has_ipv4 = any(address.version == 4 for ref in policy.nics() for address in ref.nic.addresses)
-    found: list[str] = [*(["icmp"] if has_ipv4 else []), *(["icmpv6"] if has_ipv6 else [])]
+    found = [*(["icmp"] if has_ipv4 else []), *(["icmpv6"] if has_ipv6 else [])]
     ports: list[str] = []
     for group in policy.security_groups:
         for rule in group.rules:
@@ -44,6 +54,5 @@ def traffics_of(policy: Policy, given: tuple[str, ...]) -> tuple[Traffic, ...]:
                 word = "tcp" if rule.protocol == 6 else "udp"
                 ports += [f"{word}/{ports.first}" for ports in rule.ports]
             elif rule.protocol is not None and rule.protocol not in (1, 6, 17, 58):
-                ports.append(str(rule.protocol))
-    found += list(dict.fromkeys(ports))[:8] or ["tcp/22"]
-    return tuple(dict.fromkeys(parse_traffic(text) for text in found))
+                ports.append("gre" if rule.protocol == 47 else str(rule.protocol))
+    return (*found, *(list(dict.fromkeys(ports))[:MOST_TRAFFICS] or ["tcp/22"]))
