@@ -17,7 +17,7 @@ from hashlib import blake2b
 from enforcer.compiler.effective import EffectiveRule
 from enforcer.compiler.program import REST, LocalClass, Region, SidePolicy
 from enforcer.compiler.regions import regions
-from enforcer.compiler.terms import Term, Terms
+from enforcer.compiler.terms import Term, Terms, anywhere
 from enforcer.model import Direction, Family
 
 Positions = tuple[int, ...]
@@ -33,9 +33,7 @@ def until_all_is_decided(rules: Iterable[EffectiveRule]) -> tuple[EffectiveRule,
     kept = []
     for rule in rules:
         kept.append(rule)
-        spec = rule.rule
-        anywhere = spec.remote_ip_prefix is None and spec.remote_group is None and spec.remote_address_group is None
-        if spec.protocol is None and anywhere:
+        if rule.rule.protocol is None and anywhere(rule.rule):
             break
     return tuple(kept)
 
@@ -51,7 +49,7 @@ class RuleList:
 
     def compile(self, classes_of: Mapping[str, tuple[int, ...]], groups: tuple[str, ...]) -> SidePolicy:
         """Compile the list; `classes_of` gives the global classes inside each term."""
-        anywhere: Positions = tuple(place for place, term in enumerate(self.terms) if term is None)
+        unplaced: Positions = tuple(place for place, term in enumerate(self.terms) if term is None)
         matching: dict[int, list[int]] = {}
         for place, term in enumerate(self.terms):
             if term is not None:
@@ -64,11 +62,11 @@ class RuleList:
                 known[places] = regions([self.rules[place] for place in places], self.family)
             return known[places]
 
-        rest = regions_at(anywhere)
+        rest = regions_at(unplaced)
         differing = {
             number: found
             for number, places in sorted(matching.items())
-            if (found := regions_at(tuple(sorted([*anywhere, *places])))) != rest
+            if (found := regions_at(tuple(sorted([*unplaced, *places])))) != rest
         }
         numbers = _local_numbers(set(differing.values()))
         local = tuple((number, numbers[found]) for number, found in differing.items())

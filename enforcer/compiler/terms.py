@@ -1,6 +1,6 @@
 """Address terms: the sets of peer addresses that rules speak of, as sorted disjoint spans (S5, S8).
 
-A rule without a remote has no term: "any address" (None) and "an empty set" (no spans) are different things (S19).
+A rule for any address has no term: "any address" (None) and "an empty set" (no spans) are different things (S19).
 
     rule.remote_group = Sg-B  ──▶  Term("group Sg-B", ((3232235532, 3232235532), …))
 """
@@ -14,6 +14,14 @@ from enforcer.compiler.program import Span
 from enforcer.model import Family, Policy, Rule
 
 _Spans = Callable[[], list[Span]]
+
+
+def anywhere(rule: Rule) -> bool:
+    """Say whether a rule is for any address of its family: without a remote, or with the prefix of all addresses."""
+    prefix = rule.remote_ip_prefix
+    if prefix is not None:
+        return prefix.prefixlen == 0
+    return rule.remote_group is None and rule.remote_address_group is None
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +57,8 @@ class Terms:
 
     def of(self, rule: Rule) -> Term | None:
         """Return the rule's term, None for "any address"."""
+        if anywhere(rule):
+            return None
         if rule.remote_ip_prefix is not None:
             network = rule.remote_ip_prefix
             span = Span(int(network.network_address), int(network.broadcast_address))

@@ -93,12 +93,13 @@ def classifier(addresses: AddressMap) -> Classifier:
 
 
 def _classify(addresses: AddressMap, field: Field, hosts: Set, pieces: Set) -> Iterator[Rule]:
-    if not addresses.hosts:
-        yield rule(Load(field, pieces.name))
-        return
     if len(addresses.pieces) == 1:
         yield rule(SetPriority(addresses.pieces[0][1]))
-        yield rule(Load(field, hosts.name))
+        if addresses.hosts:
+            yield rule(Load(field, hosts.name))
+        return
+    if not addresses.hosts:
+        yield rule(Load(field, pieces.name))
         return
     yield rule(SetPriority(0))
     yield rule(Load(field, hosts.name))
