@@ -1,0 +1,43 @@
+"""The compiled Program says of every packet what the rules say when they are tried one by one (S4–S10, S18, S19)."""
+
+from __future__ import annotations
+
+from first_match import first_match
+from hypothesis import given
+from hypothesis import strategies as st
+from judge import judge, nic_of
+from policies import borders, compiled, probes, random_policies
+
+from enforcer.model import Direction, Policy
+
+ANSWERS = {4: {0: 8, 14: 13, 16: 15, 18: 17}, 6: {129: 128, 140: 139}}
+
+
+@given(random_policies(), st.data())
+def test_program_and_first_matching_rule_agree_at_every_edge(policy: Policy, data: st.DataObject) -> None:
+    for place, label in ((0, "ecs-a"), (0, "ecs-b"), (1, "ecs-d"), (2, "ecs-e")):
+        program, ref = compiled(policy, place), policy.nic_ref(label)
+        nic = nic_of(program, label)
+        for sides in nic.sides:
+            peers = borders(policy, sides.family)
+            asked = data.draw(st.lists(st.sampled_from(probes(sides.family)), min_size=6, max_size=6, unique=True))
+            for direction in Direction:
+                for peer in peers:
+                    for protocol, subkey in asked:
+                        expected = first_match(policy, ref, direction, peer, protocol, subkey)
+                        found = judge(program, nic, direction, peer, protocol, subkey)
+                        assert found == expected, (label, direction, peer, protocol, subkey)
+
+
+@given(random_policies())
+def test_an_icmp_answer_is_judged_like_the_request_it_answers_s13(policy: Policy) -> None:
+    program = compiled(policy)
+    nic = nic_of(program, "ecs-a")
+    for sides in nic.sides:
+        icmp = 1 if sides.family == 4 else 58
+        for direction in Direction:
+            for peer in borders(policy, sides.family)[::3]:
+                for answer, request in ANSWERS[sides.family].items():
+                    for code in (0, 1, 255):
+                        answered = judge(program, nic, direction, peer, icmp, answer << 8 | code)
+                        assert answered == judge(program, nic, direction, peer, icmp, request << 8 | code)

@@ -1,0 +1,184 @@
+"""A packet traced through the lowered Ruleset meets the verdict that the rules give when they are tried one by one.
+
+New flows (S7, S8), replies of flows whose stamp is stale (S14), stamped flows, and flows that the instance opened.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from ipaddress import ip_address
+
+import pytest
+from first_match import first_match
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from policies import compiled, random_policies
+from tracer import ICMP, ICMPV6, TCP, UDP, Flow, Packet, Tracer, answer
+
+from enforcer.compiler.program import NamespaceProgram
+from enforcer.model import Direction, Policy
+from enforcer.ruleset import lower
+from enforcer.ruleset.skeleton import stamp_bits
+
+GENERATION = 7
+REQUESTS = {(ICMP, kind) for kind in (8, 13, 15, 17)} | {(ICMPV6, kind) for kind in (128, 139)}
+ANSWERS = {8: 0, 13: 14, 15: 16, 17: 18, 128: 129, 139: 140}
+PORTS = (1, 2, 21, 22, 23, 80, 81, 65534, 65535)
+OTHERS = (0, 2, 5, 7, 16, 18, 41, 46, 47, 48, 132, 255)
+
+
+@st.composite
+def exchanges(draw: st.DrawFn) -> tuple[Policy, NamespaceProgram, Packet, str, str, int, int]:
+    """Draw a policy and a packet that one of its NICs sends to another one of the same namespace."""
+    policy = draw(random_policies())
+    program = compiled(policy)
+    sender, receiver = draw(st.permutations(program.nics))[:2]
+    families = [sides.family for sides in sender.sides if sides.family in {s.family for s in receiver.sides}]
+    family = draw(st.sampled_from(families))
+    source, destination = (
+        next(n.network_address for n in nic.addresses if n.version == family) for nic in (sender, receiver)
+    )
+    icmp = ICMP if family == 4 else ICMPV6
+    protocol = draw(st.sampled_from((TCP, TCP, UDP, icmp, *OTHERS)))
+    packet = Packet(
+        source, destination, protocol, sender.interface, receiver.interface, mac=sender.mac or "", short=protocol == 255
+    )
+    if protocol in (TCP, UDP):
+        subkey = draw(st.sampled_from(PORTS))
+        packet = replace(packet, dport=subkey)
+    elif protocol == icmp:
+        kind = draw(st.sampled_from(sorted(kind for number, kind in REQUESTS if number == icmp)))
+        subkey = kind << 8 | draw(st.sampled_from((0, 1, 255)))
+        packet = replace(packet, sport=subkey, dport=draw(st.sampled_from(PORTS)))
+    else:
+        subkey = 0
+        packet = replace(packet, dport=draw(st.sampled_from(PORTS)), sport=draw(st.sampled_from((8 << 8, 22))))
+    return policy, program, packet, sender.label, receiver.label, protocol, subkey
+
+
+def returning(packet: Packet, mark: int) -> Packet:
+    """Make the answer of the other end, within a flow that bears a mark."""
+    turned = answer(packet, flow=Flow("established", reply=True, mark=mark))
+    if packet.protocol in (ICMP, ICMPV6):
+        kind, code = packet.sport >> 8, packet.sport & 0xFF
+        return replace(turned, sport=ANSWERS[kind] << 8 | code, dport=packet.dport)
+    return turned
+
+
+@given(exchanges())
+@settings(max_examples=300)
+def test_a_new_flow_passes_if_both_ends_let_it(exchange: tuple[Policy, NamespaceProgram, Packet, str, str, int, int]):
+    policy, program, packet, sender, receiver, protocol, subkey = exchange
+    out = first_match(policy, policy.nic_ref(sender), Direction.EGRESS, packet.destination, protocol, subkey)
+    into = first_match(policy, policy.nic_ref(receiver), Direction.INGRESS, packet.source, protocol, subkey)
+    trace = Tracer(lower(program, GENERATION)).forward(packet)
+    assert trace.accepted == (out.allowed and into.allowed), (out, into, trace.by, trace.path)
+    if not out.allowed:
+        assert trace.by in (out.rule, "no rule matches")
+    elif not into.allowed:
+        assert trace.by in (into.rule, "no rule matches")
+    else:
+        assert trace.flow_mark == stamp_bits(program, GENERATION), "who passes both ends is stamped"
+        assert trace.priority == 0, "the scratch register is given back"
+        assert trace.mark == 0, "the packet's mark is given back"
+
+
+@given(exchanges())
+@settings(max_examples=300)
+def test_a_stale_flow_is_judged_again_in_whichever_direction_its_next_packet_goes_s14(
+    exchange: tuple[Policy, NamespaceProgram, Packet, str, str, int, int],
+) -> None:
+    policy, program, packet, sender, receiver, protocol, subkey = exchange
+    out = first_match(policy, policy.nic_ref(sender), Direction.EGRESS, packet.destination, protocol, subkey)
+    into = first_match(policy, policy.nic_ref(receiver), Direction.INGRESS, packet.source, protocol, subkey)
+    stale = stamp_bits(program, GENERATION - 1)
+    tracer = Tracer(lower(program, GENERATION))
+    # Inbound is revoked at once; outbound only if the operator says so.
+    expected = into.allowed and (out.allowed or policy.revoke == "inbound")
+    onward = replace(packet, flow=Flow("established", mark=stale), flags=0x10)
+    back = replace(returning(packet, stale), mac=mac_of(program, packet.oif))
+    for one in (onward, back):
+        trace = tracer.forward(one)
+        assert trace.accepted == expected, (out, into, policy.revoke, trace.by, trace.path)
+        assert trace.flow_mark == (stamp_bits(program, GENERATION) if expected else stale)
+
+
+@given(exchanges())
+def test_a_flow_that_no_earlier_generation_stamped_was_never_judged_and_is(
+    exchange: tuple[Policy, NamespaceProgram, Packet, str, str, int, int],
+) -> None:
+    policy, program, packet, sender, receiver, protocol, subkey = exchange
+    out = first_match(policy, policy.nic_ref(sender), Direction.EGRESS, packet.destination, protocol, subkey)
+    into = first_match(policy, policy.nic_ref(receiver), Direction.INGRESS, packet.source, protocol, subkey)
+    tracer = Tracer(lower(program, GENERATION))
+    onward = replace(packet, flow=Flow("established", mark=0), flags=0x10)
+    back = replace(returning(packet, 0), mac=mac_of(program, packet.oif))
+    for one in (onward, back):
+        assert tracer.forward(one).accepted == (out.allowed and into.allowed)
+
+
+@given(exchanges(), st.booleans())
+def test_a_flow_with_the_current_stamp_passes_with_one_compare_at_each_hook(
+    exchange: tuple[Policy, NamespaceProgram, Packet, str, str, int, int], reply: bool
+) -> None:
+    _, program, packet, *_ = exchange
+    ours = stamp_bits(program, GENERATION) | 0x5A  # bits outside our mask are others' and change nothing
+    trace = Tracer(lower(program, GENERATION)).forward(
+        replace(packet, flow=Flow("established", reply=reply, mark=ours), flags=0x10)
+    )
+    assert trace.accepted
+    assert trace.flow_mark == ours
+    inet = [place for place in trace.path if place.startswith(("prerouting", "postrouting"))]
+    # Was it checked; take the bit off; is it stamped — and, on the way out, only the last.
+    assert inet == ["prerouting:0", "prerouting:1", "prerouting:2", "postrouting:0"]
+
+
+@given(exchanges())
+def test_bits_of_others_in_the_marks_survive_a_verdict(
+    exchange: tuple[Policy, NamespaceProgram, Packet, str, str, int, int],
+) -> None:
+    _, program, packet, *_ = exchange
+    trace = Tracer(lower(program, GENERATION)).forward(replace(packet, mark=0x0300_0001, flow=Flow(mark=0x77)))
+    assert trace.mark == 0x0300_0001
+    if trace.accepted:
+        assert trace.flow_mark == stamp_bits(program, GENERATION) | 0x77
+
+
+@given(exchanges(), st.sampled_from(("invalid", "related")))
+def test_invalid_and_foreign_related_packets_pass_in_no_policy_s13(
+    exchange: tuple[Policy, NamespaceProgram, Packet, str, str, int, int], state: str
+) -> None:
+    _, program, packet, *_ = exchange
+    stale = Flow(state, mark=stamp_bits(program, GENERATION - 1))
+    assert not Tracer(lower(program, GENERATION)).forward(replace(packet, flow=stale)).accepted
+
+
+@given(exchanges())
+def test_an_icmp_error_about_a_flow_in_force_passes_s13(
+    exchange: tuple[Policy, NamespaceProgram, Packet, str, str, int, int],
+) -> None:
+    _, program, packet, *_ = exchange
+    current = Flow("related", mark=stamp_bits(program, GENERATION))
+    assert Tracer(lower(program, GENERATION)).forward(replace(packet, flow=current)).accepted
+
+
+def mac_of(program: NamespaceProgram, interface: str) -> str:
+    return next(nic.mac or "" for nic in program.nics if nic.interface == interface)
+
+
+@pytest.mark.parametrize(("flags", "passes"), [(0x02, True), (0x10, False), (0x12, False), (0x03, False), (0, False)])
+def test_a_tcp_connection_begins_with_a_syn_alone_s13(flags: int, passes: bool):
+    from policies import three_hosts
+
+    rules = "[{id: o, direction: egress}, {id: i, direction: ingress}]"
+    program = compiled(
+        three_hosts(f"""
+            security_groups:
+              - {{name: Sg-A, rules: {rules}}}
+              - {{name: Sg-B, rules: {rules}}}
+        """)
+    )
+    a, b = program.nics[:2]
+    source, destination = ip_address("10.0.0.11"), ip_address("10.0.0.12")
+    packet = Packet(source, destination, TCP, a.interface, b.interface, mac=a.mac or "", flags=flags)
+    assert Tracer(lower(program)).forward(packet).accepted == passes
