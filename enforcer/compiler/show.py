@@ -88,10 +88,11 @@ def _policy(policy: SidePolicy) -> Iterator[str]:
         if not entry.regions:
             yield f"    {name}: nothing"
         for region in entry.regions:
-            yield f"    {name}: {_region(region)}"
+            yield f"    {name}: {show_region(region)}"
 
 
-def _region(region: Region) -> str:
+def show_region(region: Region) -> str:
+    """Print one region: what it covers and who decides it."""
     subkeys = "" if region.subkeys == ANY_SUBKEY else f" {_subkeys(region)}"
     return f"{span(region.protocols)}{subkeys} → {region.decider.action} {region.decider}"
 
