@@ -1,4 +1,4 @@
-"""The plainest reading of S4–S10 that we can think of: try the rules of one NIC one by one; the first that matches wins.
+"""The plainest reading of S4–S10: try the rules of one NIC one by one; the first that matches wins.
 
 Written for tests alone, from the specification, and ignorant of the compiler as well as of `enforcer.semantics`: three
 readings that agree are worth more than two.

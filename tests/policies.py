@@ -7,6 +7,7 @@ from ipaddress import ip_address, ip_network
 from textwrap import dedent
 from typing import Any
 
+import yaml
 from hypothesis import strategies as st
 
 from enforcer.compiler import compile_policy, verify
@@ -25,12 +26,14 @@ ecs:
 
 
 def three_hosts(*texts: str) -> Policy:
-    """Parse HOSTS with the security groups of `texts`; Sg-A, Sg-B or Sg-C that are not given have no rule."""
-    groups = "\n".join(dedent(text) for text in texts)
-    missing = "".join(f"  - {{name: {name}, rules: []}}\n" for name in ("Sg-A", "Sg-B", "Sg-C") if name not in groups)
-    if "security_groups:" not in groups:
-        groups += "\nsecurity_groups:\n"
-    return parse_policy(HOSTS + groups.replace("security_groups:\n", f"security_groups:\n{missing}"))
+    """Parse HOSTS with what `texts` add; Sg-A, Sg-B and Sg-C have no rule unless they are given."""
+    document = yaml.safe_load(HOSTS)
+    for text in texts:
+        document |= yaml.safe_load(dedent(text)) or {}
+    groups = document.setdefault("security_groups", [])
+    names = {group["name"] for group in groups}
+    groups += [{"name": name, "rules": []} for name in ("Sg-A", "Sg-B", "Sg-C") if name not in names]
+    return parse_policy(json.dumps(document))
 
 
 def compiled(policy: Policy, namespace: int = 0) -> NamespaceProgram:
@@ -45,15 +48,48 @@ def compiled(policy: Policy, namespace: int = 0) -> NamespaceProgram:
 PORTS = (1, 2, 21, 22, 23, 80, 65534, 65535)
 NUMBERS = ("tcp", "udp", "gre", "all", 0, 5, 7, 16, 18, 46, 48, 132, 255)
 PREFIXES = {
-    4: ("0.0.0.0/0", "0.0.0.0/1", "128.0.0.0/1", "10.0.0.0/8", "10.0.0.0/24", "10.0.0.0/28", "10.0.0.10/31")
-    + ("10.0.0.11", "10.0.0.12", "10.0.0.13", "0.0.0.0", "255.255.255.255", "10.0.0.8/30", "10.0.0.16/28"),
-    6: ("::/0", "::/1", "8000::/1", "2001:db8::/32", "2001:db8::/64", "2001:db8::10/126", "2001:db8::10/127")
-    + ("2001:db8::11", "2001:db8::12", "::", "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff"),
+    4: [
+        "0.0.0.0/0",
+        "0.0.0.0/1",
+        "128.0.0.0/1",
+        "10.0.0.0/8",
+        "10.0.0.0/24",
+        "10.0.0.0/28",
+        "10.0.0.10/31",
+        "10.0.0.8/30",
+        "10.0.0.16/28",
+        "10.0.0.11",
+        "10.0.0.12",
+        "10.0.0.13",
+        "0.0.0.0",
+        "255.255.255.255",
+    ],
+    6: [
+        "::/0",
+        "::/1",
+        "8000::/1",
+        "2001:db8::/32",
+        "2001:db8::/64",
+        "2001:db8::10/126",
+        "2001:db8::10/127",
+        "2001:db8::11",
+        "2001:db8::12",
+        "::",
+        "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff",
+    ],
 }
 RANGES = {
-    4: ("10.0.0.11-10.0.0.12", "10.0.0.12-10.0.0.40", "9.255.255.255-10.0.0.0", "10.0.0.13", "0.0.0.0-10.0.0.10")
-    + ("10.0.0.14-255.255.255.255", "10.0.0.0/29", "0.0.0.0/0"),
-    6: ("2001:db8::11-2001:db8::12", "2001:db8::", "::-2001:db8::10", "2001:db8::/120"),
+    4: [
+        "10.0.0.11-10.0.0.12",
+        "10.0.0.12-10.0.0.40",
+        "9.255.255.255-10.0.0.0",
+        "10.0.0.13",
+        "0.0.0.0-10.0.0.10",
+        "10.0.0.14-255.255.255.255",
+        "10.0.0.0/29",
+        "0.0.0.0/0",
+    ],
+    6: ["2001:db8::11-2001:db8::12", "2001:db8::", "::-2001:db8::10", "2001:db8::/120"],
 }
 TYPES = (None, "s6.large.2", "S1.small", "kai1.x", "et2.large", "s1x.odd")
 GROUPS = ("Sg-A", "Sg-B", "Sg-C", "Sg-D")

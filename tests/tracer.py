@@ -143,10 +143,10 @@ class Tracer:
             return
         table = self.tables[family]
         for chain in table.chains.values():
-            if chain.hook and chain.hook.hook == hook and chain.hook.device in ("", packet.iif):
-                if self._chain(packet, trace, table, chain) == "drop":
-                    trace.accepted = False
-                    return
+            here = chain.hook and chain.hook.hook == hook and chain.hook.device in ("", packet.iif)
+            if here and self._chain(packet, trace, table, chain) == "drop":
+                trace.accepted = False
+                return
 
     def _chain(self, packet: Packet, trace: Trace, table: _Loaded, chain: Chain) -> str:
         """Run a chain; "accept", "drop", or "return" at its end."""
