@@ -95,7 +95,7 @@ GROUP = "security_groups: [{name: Sg-A, rules: [{id: a, direction: ingress, remo
 
 
 def test_a_new_member_changes_one_host_and_no_policy():
-    before = compiled(three_hostsGROUP)
+    before = compiled(three_hosts(GROUP))
     more = """
         ecs:
           - {name: ecs-a, subnet: subnet-a, addresses: [10.0.0.11], security_groups: [Sg-A]}
@@ -110,7 +110,7 @@ def test_a_new_member_changes_one_host_and_no_policy():
 
 
 def test_another_groups_rule_changes_no_policy_but_its_own():
-    one = compiled(three_hostsGROUP)
+    one = compiled(three_hosts(GROUP))
     two = compiled(three_hosts(GROUP[:-1] + ", {name: Sg-B, rules: [{id: b, direction: egress}]}]"))
     kept = {policy.key for policy in one.policies} & {policy.key for policy in two.policies}
     changed = {policy.key for policy in one.policies} - kept
