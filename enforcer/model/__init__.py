@@ -7,15 +7,18 @@
 Every error of a file comes at once, as *where: what is wrong (the value); what would be right*, with its line.
 """
 
-from enforcer.model.addresses import AddressRange, IPAddress, IPNetwork
 from enforcer.model.advice import advice
 from enforcer.model.groups import AddressGroup, Rule, SecurityGroup
 from enforcer.model.instances import Ecs, ExternalHost, Nic
 from enforcer.model.layout import Attachment, Layout, Namespace, host_layout, lab_layout
 from enforcer.model.parse import parse_policy
-from enforcer.model.policy import Limits, Marks, NicRef, Policy, policy_schema
+from enforcer.model.policy import Limits, Marks, NicRef, Policy
 from enforcer.model.routes import Endpoint, Path, endpoint, endpoints, path
-from enforcer.model.scalars import (
+from enforcer.model.schema import policy_schema
+from enforcer.model.topology import Backend, Eip, Listener, LoadBalancer, Peering, Route, Subnet, Vpc
+from enforcer.model.traffic import Traffic, parse_traffic
+from enforcer.model.words.addresses import AddressRange, IPAddress, IPNetwork
+from enforcer.model.words.protocols import (
     GRE,
     ICMP,
     ICMPV6,
@@ -28,8 +31,6 @@ from enforcer.model.scalars import (
     Family,
     PortRange,
 )
-from enforcer.model.topology import Backend, Eip, Listener, LoadBalancer, Peering, Route, Subnet, Vpc
-from enforcer.model.traffic import Traffic, parse_traffic
 
 __all__ = [
     "GRE",

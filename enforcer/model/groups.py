@@ -11,8 +11,8 @@ from typing import Annotated, Any, NamedTuple, Self
 
 from pydantic import Field, PlainValidator, WithJsonSchema, model_validator
 
-from enforcer.model.addresses import AddressRange, Entry, IPNetwork, Network
-from enforcer.model.scalars import (
+from enforcer.model.words.addresses import AddressRange, Entry, IPNetwork, Network
+from enforcer.model.words.protocols import (
     ICMP,
     ICMPV6,
     PROTOCOL_NAMES,
@@ -20,28 +20,30 @@ from enforcer.model.scalars import (
     UDP,
     Action,
     ActionWord,
-    Description,
     Direction,
     DirectionWord,
     Ethertype,
     Family,
-    Flag,
     IpVersion,
-    Name,
-    Octet,
     PortRange,
     Ports,
-    Priority,
     Protocol,
+    ports,
+    protocol,
+)
+from enforcer.model.words.scalars import (
+    Description,
+    Flag,
+    Name,
+    Octet,
+    Priority,
     Reference,
     RuleId,
     number,
     one_of,
-    ports,
-    protocol,
     text,
 )
-from enforcer.model.wording import BOUNDED, Item, Place, at_most, shown, wrong, wrong_fields
+from enforcer.model.words.wording import BOUNDED, Item, Place, at_most, shown, wrong, wrong_fields
 
 ANYWHERE = {4: "0.0.0.0/0", 6: "::/0"}
 TEMPLATES = ("default", "general-purpose-web-server", "all-ports-open", "fast-add")

@@ -10,9 +10,10 @@ from typing import Annotated, Any
 
 from pydantic import Field, model_validator
 
-from enforcer.model.addresses import Address, Interface, IPAddress, Mac, Netns, Network
-from enforcer.model.scalars import Family, Flag, Flavor, HostName, Name
-from enforcer.model.wording import BOUNDED, Item, repeated, wrong_fields
+from enforcer.model.words.addresses import Address, Interface, IPAddress, Mac, Netns, Network
+from enforcer.model.words.protocols import Family
+from enforcer.model.words.scalars import Flag, Flavor, HostName, Name
+from enforcer.model.words.wording import BOUNDED, Item, repeated, wrong_fields
 
 DEFAULT_GROUP = "default"
 ONLY_NIC = "eth0"

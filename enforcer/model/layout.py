@@ -14,7 +14,7 @@ from hashlib import blake2s
 
 from enforcer.errors import PolicyError, Problem, UsageError
 from enforcer.model.policy import NicRef, Policy
-from enforcer.model.wording import shown
+from enforcer.model.words.wording import shown
 
 UPLINK = "up-inet"
 

@@ -17,14 +17,14 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from enforcer.errors import PolicyError, Problem
-from enforcer.model.checks import disagreements
-from enforcer.model.document import Document, Fault, read
-from enforcer.model.draft import Draft
 from enforcer.model.groups import AddressGroup, Rule, SecurityGroup, default_group
 from enforcer.model.instances import DEFAULT_GROUP, Ecs, ExternalHost, Nic
 from enforcer.model.policy import Limits, Marks, Policy
+from enforcer.model.reading.checks import disagreements
+from enforcer.model.reading.document import Document, Fault, read
+from enforcer.model.reading.draft import Draft
 from enforcer.model.topology import Backend, Eip, Listener, LoadBalancer, Peering, Route, Subnet, Vpc
-from enforcer.model.wording import Item, Place, forbidden_character, shown, suggestion
+from enforcer.model.words.wording import Item, Place, forbidden_character, shown, suggestion
 
 MOST_PROBLEMS = 1000
 

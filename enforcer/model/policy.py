@@ -10,16 +10,16 @@ from collections import defaultdict
 from dataclasses import dataclass
 from functools import cached_property
 from ipaddress import IPv4Address
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import PlainValidator, WithJsonSchema
 
-from enforcer.model.addresses import IPAddress
 from enforcer.model.groups import AddressGroup, SecurityGroup
 from enforcer.model.instances import ONLY_NIC, Ecs, ExternalHost, Nic
-from enforcer.model.scalars import number, one_of
 from enforcer.model.topology import Eip, LoadBalancer, Peering, Subnet, Vpc
-from enforcer.model.wording import Item, shown, wrong
+from enforcer.model.words.addresses import IPAddress
+from enforcer.model.words.scalars import number, one_of
+from enforcer.model.words.wording import Item, shown, wrong
 
 
 def _version(value: object) -> int:
@@ -226,8 +226,3 @@ class Policy(Item):
             peers[one].add(other)
             peers[other].add(one)
         return {vpc: tuple(sorted(names)) for vpc, names in peers.items()}
-
-
-def policy_schema() -> dict[str, Any]:
-    """Return the JSON Schema of the file format, for editors that complete and check policy files."""
-    return Policy.model_json_schema(by_alias=True)

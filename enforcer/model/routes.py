@@ -16,12 +16,12 @@ from ipaddress import ip_address
 from unicodedata import normalize
 
 from enforcer.errors import UsageError
-from enforcer.model.addresses import IPAddress
 from enforcer.model.instances import ExternalHost
 from enforcer.model.policy import NicRef, Policy
-from enforcer.model.scalars import Family
 from enforcer.model.topology import LoadBalancer
-from enforcer.model.wording import shown, suggestion
+from enforcer.model.words.addresses import IPAddress
+from enforcer.model.words.protocols import Family
+from enforcer.model.words.wording import shown, suggestion
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,9 +11,9 @@ from typing import Annotated, Literal
 
 from pydantic import PlainValidator, WithJsonSchema, model_validator
 
-from enforcer.model.addresses import Address, IPAddress, IPNetwork, Ipv4Address, Ipv4Cidr, Ipv6Cidr, Network
-from enforcer.model.scalars import Flag, HostName, Name, NicName, Port, one_of
-from enforcer.model.wording import BOUNDED, Item, repeated, shown, wrong_fields
+from enforcer.model.words.addresses import Address, IPAddress, IPNetwork, Ipv4Address, Ipv4Cidr, Ipv6Cidr, Network
+from enforcer.model.words.scalars import Flag, HostName, Name, NicName, Port, one_of
+from enforcer.model.words.wording import BOUNDED, Item, repeated, shown, wrong_fields
 
 
 class Subnet(Item):

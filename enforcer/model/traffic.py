@@ -10,8 +10,8 @@ import re
 from dataclasses import dataclass
 
 from enforcer.errors import UsageError
-from enforcer.model.scalars import ICMP, ICMPV6, PROTOCOL_NAMES, PROTOCOLS, TCP, UDP
-from enforcer.model.wording import shown, suggestion
+from enforcer.model.words.protocols import ICMP, ICMPV6, PROTOCOL_NAMES, PROTOCOLS, TCP, UDP
+from enforcer.model.words.wording import shown, suggestion
 
 ECHO_REQUEST = {ICMP: 8, ICMPV6: 128}
 

@@ -14,7 +14,7 @@ from typing import Any
 from enforcer.model.groups import AddressGroup, SecurityGroup
 from enforcer.model.instances import DEFAULT_GROUP, ONLY_NIC, Ecs, ExternalHost, Nic
 from enforcer.model.topology import Eip, LoadBalancer, Peering, Subnet, Vpc
-from enforcer.model.wording import Place, shown, suggestion
+from enforcer.model.words.wording import Place, shown, suggestion
 
 MOST_SUGGESTIONS = 50  # each compares a word with every name: enough for people, bounded for hostile files
 

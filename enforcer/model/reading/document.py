@@ -16,7 +16,7 @@ from typing import Any, NoReturn
 import yaml
 
 from enforcer.errors import PolicyError, Problem
-from enforcer.model.wording import Place, shown
+from enforcer.model.words.wording import Place, shown
 
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 DEEPEST = 32

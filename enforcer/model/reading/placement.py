@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from enforcer.model.addresses import IPAddress, IPNetwork
-from enforcer.model.document import Fault
-from enforcer.model.draft import Draft
+from enforcer.model.reading.document import Fault
+from enforcer.model.reading.draft import Draft
 from enforcer.model.topology import Subnet, Vpc
-from enforcer.model.wording import Place, shown
+from enforcer.model.words.addresses import IPAddress, IPNetwork
+from enforcer.model.words.wording import Place, shown
 
 
 def misplacements(draft: Draft) -> Iterator[Fault]:

@@ -10,12 +10,12 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Iterator
 
-from enforcer.model.document import Fault
-from enforcer.model.draft import Draft, PlacedNic
 from enforcer.model.groups import Rule
-from enforcer.model.placement import misplacements
+from enforcer.model.reading.document import Fault
+from enforcer.model.reading.draft import Draft, PlacedNic
+from enforcer.model.reading.placement import misplacements
 from enforcer.model.topology import Listener, LoadBalancer
-from enforcer.model.wording import Place, shown
+from enforcer.model.words.wording import Place, shown
 
 KINDS = {
     "vpcs": "VPC",

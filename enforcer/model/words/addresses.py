@@ -13,8 +13,9 @@ from typing import Annotated, Any, NamedTuple
 
 from pydantic import PlainValidator, WithJsonSchema
 
-from enforcer.model.scalars import Family, text
-from enforcer.model.wording import shown, wrong
+from enforcer.model.words.protocols import Family
+from enforcer.model.words.scalars import text
+from enforcer.model.words.wording import shown, wrong
 
 IPAddress = IPv4Address | IPv6Address
 IPNetwork = IPv4Network | IPv6Network
