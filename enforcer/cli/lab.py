@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from ipaddress import ip_address
 from typing import Any
 
@@ -12,18 +13,26 @@ import click
 
 from enforcer.cli import output
 from enforcer.cli.offline import POLICY
-from enforcer.cli.policies import load_policy
+from enforcer.cli.policies import load_policy, traffics_of
 from enforcer.compiler import compile_policy
 from enforcer.dataplane import replace_all
 from enforcer.dataplane.namespaces import entered
 from enforcer.errors import UsageError
 from enforcer.lab import lifecycle
 from enforcer.lab.lifecycle import Lab
+from enforcer.lab.probe import DEFAULT_TIMEOUT, probe
 from enforcer.lab.state import known
-from enforcer.model import Policy, advice, lab_layout
-from enforcer.semantics import not_in_effect
+from enforcer.model import Action, Policy, advice, endpoint, lab_layout, parse_traffic
+from enforcer.semantics import matrix, not_in_effect
 
 NAME = click.option("--name", metavar="LAB", help="Which lab (default: the only one running, else `lab`).")
+TIMEOUT = click.option(
+    "--timeout",
+    default=DEFAULT_TIMEOUT,
+    show_default=True,
+    type=click.FloatRange(min=0.05, max=60.0),
+    metavar="SECONDS",
+)
 
 
 @click.group()
@@ -95,6 +104,82 @@ def show(name: str | None, as_json: bool) -> None:
     tell(lifecycle.running(chosen_lab(name)), as_json=as_json)
 
 
+@lab.command("probe")
+@click.argument("src")
+@click.argument("dst")
+@click.argument("proto", metavar="PROTO[/PORT]")
+@NAME
+@TIMEOUT
+@output.json_option
+@click.pass_context
+def probe_command(
+    context: click.Context, src: str, dst: str, proto: str, name: str | None, timeout: float, as_json: bool
+) -> None:
+    """Try it once with real packets, request and answer. Exit status: 0 reached, 1 blocked.
+
+    SRC, DST and PROTO are as in `enforcer explain`. TCP connects and is answered, UDP is answered, ICMP is echoed, GRE
+    carries a ping through a tunnel, any other protocol is answered on a raw socket.
+
+    \b
+    Example:  enforcer lab probe my-pc ecs-a tcp/22
+    """
+    running = lifecycle.running(chosen_lab(name))
+    question = (endpoint(running.policy, src), endpoint(running.policy, dst), parse_traffic(proto))
+    observation = probe(running, [question], timeout)[0]
+    if as_json:
+        output.emit({"src": src, "dst": dst, "proto": proto, **asdict(observation)})
+    else:
+        rows = [(src, dst, proto, "reached" if observation.reached else "blocked", observation.detail)]
+        output.table("", ("from", "to", "proto", "observed", "detail"), rows)
+    context.exit(output.DONE if observation.reached else output.NO)
+
+
+@lab.command("matrix")
+@click.option("--proto", "protos", multiple=True, metavar="PROTO[/PORT]", help="Repeat for several.")
+@NAME
+@TIMEOUT
+@output.json_option
+@click.pass_context
+def matrix_command(
+    context: click.Context, protos: tuple[str, ...], name: str | None, timeout: float, as_json: bool
+) -> None:
+    """Probe every pair of hosts and hold the observation against the policy. Exit status: 0 all agree, 1 not.
+
+    \b
+    Example:  enforcer lab matrix --proto icmp --proto tcp/22
+    """
+    running = lifecycle.running(chosen_lab(name))
+    asked = traffics_of(running.policy, protos)
+    expected = matrix(running.policy, tuple(asked))
+    questions = [(endpoint(running.policy, c.src), endpoint(running.policy, c.dst), c.traffic) for c in expected]
+    observed = probe(running, questions, timeout)
+    cells = [
+        {
+            "src": cell.src,
+            "dst": cell.dst,
+            "proto": asked[cell.traffic],
+            "expected": cell.verdict,
+            "observed": Action.ALLOW if seen.reached else Action.DENY,
+            "reason": cell.explanation.reason,
+            "detail": seen.detail,
+        }
+        for cell, seen in zip(expected, observed, strict=True)
+    ]
+    wrong = sum(cell["expected"] != cell["observed"] for cell in cells)
+    if as_json:
+        output.emit({"cells": cells, "wrong": wrong})
+    else:
+        output.table("", ("from", "to", "proto", "expected", "observed", "", "why"), map(_cell_row, cells))
+        click.echo(f"{len(cells)} cells, {wrong} wrong")
+    context.exit(output.NO if wrong else output.DONE)
+
+
+def _cell_row(cell: Mapping[str, str]) -> tuple[object, ...]:
+    agrees = cell["expected"] == cell["observed"]
+    why = cell["reason"] if agrees else f"{cell['reason']}; observed: {cell['detail']}"
+    return (*(cell[key] for key in ("src", "dst", "proto", "expected", "observed")), "" if agrees else "WRONG", why)
+
+
 @lab.command("exec", context_settings={"ignore_unknown_options": True})
 @click.argument("host")
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
@@ -162,11 +247,11 @@ def chosen_lab(name: str | None) -> str:
 def enforcement(policy: Policy, name: str) -> Callable[[], None]:
     """Return what puts a policy in force in the routers of a lab whose wires are there."""
     program = compile_policy(policy, lab_layout(policy, name))
-    return lambda: void(replace_all(program, require=True))
 
+    def enforce() -> None:
+        replace_all(program, require=True)
 
-def void(_: object) -> None:
-    """Forget a result."""
+    return enforce
 
 
 def warn(policy: Policy) -> None:
