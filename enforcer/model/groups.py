@@ -133,11 +133,8 @@ class Rule(Item):
             value = shown(str(getattr(self, field)))
             yield (field,), f"{value} is a second remote beside {remotes[0]}; write one of them, or two rules"
         if (prefix := self.remote_ip_prefix) is not None and prefix.version != self.family:
-            mend = f"write ethertype: IPv{prefix.version}, or another prefix"
-            yield (
-                ("remote_ip_prefix",),
-                f"{shown(str(prefix))} is IPv{prefix.version}, the rule IPv{self.family}; {mend}",
-            )
+            what = f"{shown(str(prefix))} is IPv{prefix.version}, the rule's ethertype is IPv{self.family}"
+            yield ("remote_ip_prefix",), f"{what}; write ethertype: IPv{prefix.version}, or another prefix"
 
 
 class FastAdd(NamedTuple):

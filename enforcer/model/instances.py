@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import Field, model_validator
+from pydantic import model_validator
 
 from enforcer.model.words.addresses import Address, Interface, IPAddress, Mac, Netns, Network
 from enforcer.model.words.protocols import Family
@@ -92,8 +92,17 @@ class ExternalHost(Item):
     """A host on the Internet side (lab, and a word for `explain`)."""
 
     name: HostName
-    addresses: Annotated[tuple[Address, ...], BOUNDED] = Field(min_length=1)
+    addresses: Annotated[tuple[Address, ...], BOUNDED]
 
     def address(self, family: Family) -> IPAddress | None:
         """Return the first address of `family`."""
         return next((address for address in self.addresses if address.version == family), None)
+
+    @model_validator(mode="after")
+    def _has_addresses(self) -> ExternalHost:
+        problems = repeated("addresses", self.addresses, "write each address once")
+        if not self.addresses:
+            problems.append((("addresses",), "is an empty list; write at least one address"))
+        if problems:
+            raise wrong_fields(problems)
+        return self

@@ -128,10 +128,8 @@ def _faults(place: Place, error: ValidationError) -> Iterator[Fault]:
 def _message(place: Place, details: ErrorDetails) -> str:
     """Say in our words what pydantic found."""
     match details["type"]:
-        case "missing" if isinstance(place[-1], str):
-            return f"is missing; {MISSING.get(place[-1], 'write it')}"
-        case "missing" | "too_short" | "too_long":
-            return f"the list has {_length(details)}"
+        case "missing":
+            return f"is missing; {MISSING.get(str(place[-1]), 'write it')}"
         case "extra_forbidden":
             return f"is not a known key here{suggestion(str(place[-1]), _known_keys(place[:-1])) or '; leave it out'}"
         case "model_type" | "model_attributes_type" | "dict_type":
@@ -140,13 +138,6 @@ def _message(place: Place, details: ErrorDetails) -> str:
             return f"{shown(details['input'])} stands where a list is expected; write a list like [a, b]"
         case _:
             return details["msg"]
-
-
-def _length(details: ErrorDetails) -> str:
-    limits = details.get("ctx", {})
-    if "max_length" in limits:
-        return f"{limits['actual_length']} items; write at most {limits['max_length']}"
-    return "too few items; write another"
 
 
 def _known_keys(place: Place) -> tuple[str, ...]:

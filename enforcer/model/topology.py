@@ -9,11 +9,11 @@ from __future__ import annotations
 from ipaddress import IPv4Network, IPv6Network
 from typing import Annotated, Literal
 
-from pydantic import PlainValidator, WithJsonSchema, model_validator
+from pydantic import BeforeValidator, PlainValidator, WithJsonSchema, model_validator
 
 from enforcer.model.words.addresses import Address, IPAddress, IPNetwork, Ipv4Address, Ipv4Cidr, Ipv6Cidr, Network
 from enforcer.model.words.scalars import Flag, HostName, Name, NicName, Port, one_of
-from enforcer.model.words.wording import BOUNDED, Item, repeated, shown, wrong_fields
+from enforcer.model.words.wording import BOUNDED, Item, repeated, shown, wrong, wrong_fields
 
 
 class Subnet(Item):
@@ -74,11 +74,17 @@ class Vpc(Item):
         return self
 
 
+def _two(value: object) -> object:
+    if isinstance(value, list) and len(value) != 2:
+        raise wrong(f"the list has {len(value)} {'item' if len(value) == 1 else 'items'}; write the two VPCs")
+    return value
+
+
 class Peering(Item):
     """A peering connection: both sides get routes to each other's subnets."""
 
     name: Name
-    vpcs: tuple[Name, Name]
+    vpcs: Annotated[tuple[Name, Name], BeforeValidator(_two)]
 
     @model_validator(mode="after")
     def _two_sides(self) -> Peering:

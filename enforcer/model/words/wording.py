@@ -65,12 +65,14 @@ def shown(value: object) -> str:
 
 
 def suggestion(word: str, candidates: Iterable[str]) -> str:
-    """Return `; did you mean 'x'?` for the nearest candidate, or an empty text when none is near."""
+    """Return `; did you mean 'x'?` for the nearest candidate, or the only one with `word` in it, else an empty text."""
     if len(word) > 64:
         return ""
     by_fold = {candidate.casefold(): candidate for candidate in candidates}
     near = get_close_matches(word.casefold(), by_fold, n=1)
-    return f"; did you mean {by_fold[near[0]]!r}?" if near else ""
+    if not near and len(word) > 2:
+        near = [candidate for candidate in by_fold if word.casefold() in candidate]
+    return f"; did you mean {by_fold[near[0]]!r}?" if len(near) == 1 else ""
 
 
 def forbidden_character(text: str) -> str | None:
