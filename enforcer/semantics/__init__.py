@@ -13,7 +13,15 @@ about one policy asks an `Oracle(policy)`, which stands for the policy in every 
 """
 
 from enforcer.semantics.effect import DISABLED, QUOTA, Ranked, not_in_effect
-from enforcer.semantics.explain import BackendVerdict, Cell, Explanation, chosen_family, explain, matrix
+from enforcer.semantics.explain import (
+    BackendVerdict,
+    Cell,
+    Explanation,
+    ForwarderVerdict,
+    chosen_family,
+    explain,
+    matrix,
+)
 from enforcer.semantics.judge import Packet, PacketVerdict, evaluate, rejudge
 from enforcer.semantics.oracle import Oracle, effective
 from enforcer.semantics.sides import Candidate, PassedOver, SideVerdict, evaluate_side
@@ -25,6 +33,7 @@ __all__ = [
     "Candidate",
     "Cell",
     "Explanation",
+    "ForwarderVerdict",
     "Oracle",
     "Packet",
     "PacketVerdict",

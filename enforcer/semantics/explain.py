@@ -7,6 +7,9 @@ A load balancer is an end of its own (S12). The client's side is judged towards 
 balancer then sends to its backends is another conversation: exempt with `transfer_client_ip`, otherwise from the
 balancer's own address. Any backend may be chosen, so the answer is yes only if every backend lets it in.
 
+An instance that a custom route leads through is filtered like any other, on the way in and on the way out: what it
+passes on carries the address of the first sender (S8, Figure 3), or its own EIP where it leads to the Internet.
+
 `matrix` asks the same about every pair of hosts that a policy knows.
 """
 
@@ -54,10 +57,20 @@ class BackendVerdict:
 
 
 @dataclass(frozen=True, slots=True)
-class Explanation:
-    """The answer, and how it came about: the way, the two ends (null where that end is no ECS), and the backends.
+class ForwarderVerdict:
+    """What one NIC of an instance on the way says to what the instance passes on."""
 
-    Where the destination is a load balancer, `ingress` is the first backend that denies, else the first.
+    nic: str
+    direction: Direction
+    side: SideVerdict
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """The answer, and how it came about: the way, the two ends (null where that end is no ECS), and who is between.
+
+    Where the destination is a load balancer, `ingress` is the first backend that denies, else the first. `forwarders`
+    has both NICs of an instance that a custom route leads through, in the order of the packet's way.
     """
 
     verdict: Action
@@ -66,6 +79,7 @@ class Explanation:
     egress: SideVerdict | None
     ingress: SideVerdict | None
     backends: tuple[BackendVerdict, ...] = ()
+    forwarders: tuple[ForwarderVerdict, ...] = ()
 
     @property
     def allowed(self) -> bool:
@@ -76,9 +90,12 @@ class Explanation:
         """The one thing to know first: what stands in the way, or which rules let it through."""
         if not self.route.exists:
             return self.route.reason
-        sides = [side for side in (self.egress, self.ingress) if side is not None]
-        denying = [side for side in sides if not side.allowed]
-        return denying[0].reason if denying else "; ".join(side.reason for side in sides) or self.route.reason
+        ends = [side for side in (self.egress, self.ingress) if side is not None]
+        if denying := [side for side in ends if not side.allowed]:
+            return denying[0].reason
+        if between := [one for one in self.forwarders if not one.side.allowed]:
+            return f"on the way, {between[0].direction} of {between[0].nic}: {between[0].side.reason}"
+        return "; ".join(side.reason for side in ends) or self.route.reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,8 +167,11 @@ class _Attempt:
 
     def direct(self) -> Explanation:
         """Explain the way to a host."""
-        egress, ingress = self._egress(), self._ingress()
-        return self._explanation(self.route, egress, ingress)
+        egress, ingress, forwarders = self._egress(), self._ingress(), self._forwarders()
+        passes = self.route.exists and all(
+            side is None or side.allowed for side in (egress, ingress, *(one.side for one in forwarders))
+        )
+        return Explanation(_action(passes), self.family, self.route, egress, ingress, forwarders=forwarders)
 
     def through(self, balancer: LoadBalancer) -> Explanation:
         """Explain the way to a load balancer and on to each of its backends (S12)."""
@@ -167,17 +187,18 @@ class _Attempt:
         if listener is None:
             heard = ", ".join(f"{one.protocol} {one.port}" for one in balancer.listeners) or "nothing"
             reason = f"{balancer.name} does not listen on {traffic_words(self.traffic)}; it listens on {heard}"
-            return self._explanation(self._no_route(reason), egress, None)
+            return Explanation(Action.DENY, self.family, self._no_route(reason), egress, None)
         if not listener.backends:
             reason = f"{balancer.name} has no backend behind {listener.protocol} {listener.port}"
-            return self._explanation(self._no_route(reason), egress, None)
+            return Explanation(Action.DENY, self.family, self._no_route(reason), egress, None)
         backends = tuple(
             BackendVerdict(backend.ecs, backend.port, _backend_side(self.oracle, balancer, listener, backend))
             for backend in listener.backends
         )
         # Every backend passes exactly if the first that denies, else the first of all, does.
         ingress = next((one.side for one in backends if not one.side.allowed), backends[0].side)
-        return self._explanation(self.route, egress, ingress, backends)
+        passes = self.route.exists and ingress.allowed and (egress is None or egress.allowed)
+        return Explanation(_action(passes), self.family, self.route, egress, ingress, backends)
 
     def _egress(self) -> SideVerdict | None:
         if self.src.nic is None:
@@ -196,20 +217,45 @@ class _Attempt:
             return SideVerdict(Action.DENY, f"{other.label} has no IPv{self.family} address: there is no such packet")
         return evaluate_side(self.oracle, ref, direction, peer, self.traffic)
 
+    def _forwarders(self) -> tuple[ForwarderVerdict, ...]:
+        """Judge the instance that a custom route leads through, where the way is one of those."""
+        source, destination = first_address(self.src, self.family), self.route.destination
+        if self.src.nic is None or source is None or destination is None:
+            return ()
+        hop = next_hop(self.oracle.policy, self.src.nic, self.route)
+        if hop is None or hop == self.src.nic:
+            return ()
+        far = self.dst.nic.vpc.name if self.dst.nic is not None and self.route.source == source else None
+        out = next((ref for ref in self.oracle.policy.nics() if ref.ecs == hop.ecs and ref.vpc.name == far), hop)
+        # To the Internet it sends from an address of its own, elsewhere from that of the first sender (S16).
+        carried = source if self.route.source == source else None
+        came = evaluate_side(self.oracle, hop, Direction.INGRESS, source, self.traffic, own=destination)
+        goes = evaluate_side(self.oracle, out, Direction.EGRESS, destination, self.traffic, own=carried)
+        return (
+            ForwarderVerdict(hop.label, Direction.INGRESS, came),
+            ForwarderVerdict(out.label, Direction.EGRESS, goes),
+        )
+
     def _no_route(self, reason: str) -> Path:
         """Return the route with the balancer's reason, unless there was no way to the balancer to begin with."""
         return Path(False, reason, None, None) if self.route.exists else self.route
 
-    def _explanation(
-        self,
-        route: Path,
-        egress: SideVerdict | None,
-        ingress: SideVerdict | None,
-        backends: tuple[BackendVerdict, ...] = (),
-    ) -> Explanation:
-        passes = route.exists and all(side is None or side.allowed for side in (egress, ingress))
-        verdict = Action.ALLOW if passes else Action.DENY
-        return Explanation(verdict, self.family, route, egress, ingress, backends)
+
+def next_hop(policy: Policy, sender: NicRef, route: Path) -> NicRef | None:
+    """Return the instance that the sender's VPC routes a packet through; None where it goes directly.
+
+    What lies in the VPC or in a peered one is reached directly, and so is the Internet from a NIC with an EIP. Of the
+    custom routes that fit, the most specific counts.
+    """
+    destination = route.destination
+    near = (sender.vpc.name, *policy.peers_of(sender.vpc.name))
+    if destination is None or any(destination in subnet for name in near for subnet in policy.vpc(name).subnets):
+        return None
+    if route.source is not None and route.source == policy.eip_of(sender):
+        return None
+    fitting = [one for one in sender.vpc.routes if destination in one.destination]
+    best = max(fitting, key=lambda one: one.destination.prefixlen, default=None)
+    return None if best is None else policy.nic_ref(best.next_hop)
 
 
 def _backend_side(oracle: Oracle, balancer: LoadBalancer, listener: Listener, backend: Backend) -> SideVerdict:
@@ -227,3 +273,7 @@ def _backend_side(oracle: Oracle, balancer: LoadBalancer, listener: Listener, ba
         return SideVerdict(Action.ALLOW, reason)
     source = SHARED_BALANCER if family == 4 else balancer.address
     return evaluate_side(oracle, ref, Direction.INGRESS, source, Traffic(SPOKEN[listener.protocol], backend.port))
+
+
+def _action(passes: bool) -> Action:
+    return Action.ALLOW if passes else Action.DENY

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from enforcer.model import Action, Direction, IPAddress, NicRef, Policy, Traffic
 from enforcer.semantics.oracle import Oracle
-from enforcer.semantics.sides import SideVerdict, evaluate_side, may_send_from
+from enforcer.semantics.sides import SideVerdict, evaluate_side, may_use
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,12 +42,12 @@ def evaluate(policy: Policy | Oracle, packet: Packet) -> PacketVerdict:
     egress = ingress = None
     if packet.sender is not None:
         sender = oracle.policy.nic_ref(packet.sender)
-        egress = evaluate_side(
-            oracle, sender, Direction.EGRESS, packet.destination, packet.traffic, source=packet.source
-        )
+        egress = evaluate_side(oracle, sender, Direction.EGRESS, packet.destination, packet.traffic, own=packet.source)
     if packet.receiver is not None:
         receiver = oracle.policy.nic_ref(packet.receiver)
-        ingress = evaluate_side(oracle, receiver, Direction.INGRESS, packet.source, packet.traffic)
+        ingress = evaluate_side(
+            oracle, receiver, Direction.INGRESS, packet.source, packet.traffic, own=packet.destination
+        )
     return _both(egress, ingress)
 
 
@@ -76,7 +76,7 @@ def _ended(oracle: Oracle, label: str, address: IPAddress) -> SideVerdict | None
     ref = _find(oracle, label)
     if ref is None:
         return SideVerdict(Action.DENY, f"{label} is detached: its conversations end (S14)")
-    if ref.nic.port_security and not may_send_from(ref, address):
+    if ref.nic.port_security and not may_use(ref, address):
         return SideVerdict(Action.DENY, f"{address} is no longer an address of {label}: its conversations end (S14)")
     return None
 

@@ -3,9 +3,10 @@
 `evaluate_side` asks, in this order, and stops at the first answer:
 
 1. `port_security: false`: nothing is filtered on this NIC (S16).
-2. What a link cannot work without passes unasked; what only a router may send never leaves (S15).
-3. A packet that leaves must carry an address of the NIC, unless `source_dest_check: false` (S16). Asked only when the
-   caller gives the source address.
+2. What a link cannot work without passes unasked; what only a router may send never leaves (S15). It carries an
+   address of the NIC, or that of a host without one.
+3. Any other packet must leave with an address of the NIC as its source, and come with one as its destination, unless
+   `source_dest_check: false` (S6, S16). Asked only when the caller gives that address.
 4. An ICMP packet must be of a type that begins a conversation; every other one is an answer to nothing (S13).
 5. The rules in the order of S7; the first that matches and is in effect decides. None: deny.
 
@@ -83,30 +84,39 @@ def evaluate_side(
     peer: IPAddress,
     traffic: Traffic,
     *,
-    source: IPAddress | None = None,
+    own: IPAddress | None = None,
 ) -> SideVerdict:
     """Judge the first packet of a conversation at one NIC.
 
-    `peer` is the packet's source for ingress and its destination for egress. `source` matters for egress only: the
-    address that the packet carries as its own, checked against S16.
+    `peer` is the packet's source for ingress and its destination for egress; `own` is the other address, which S16
+    checks if it is given.
     """
     oracle = Oracle.of(policy)
     if not ref.nic.port_security:
         return _allow(f"port_security is off on {ref.label}: nothing is filtered there (S16)")
-    if (exempt := _unasked(ref, direction, peer, traffic)) is not None:
+    is_own = own is None or may_use(ref, own)
+    exempt = _unasked(ref, direction, peer, traffic)
+    if exempt is not None and (is_own or direction == Direction.INGRESS or _without_address(own)):
         return exempt
-    if direction == Direction.EGRESS and source is not None and not may_send_from(ref, source):
-        return _deny(f"spoofed source: {source} is neither a private nor an allowed address of {ref.label} (S16)")
+    if not is_own:
+        wrong = "spoofed source" if direction == Direction.EGRESS else "not for this NIC"
+        return _deny(f"{wrong}: {own} is neither a private nor an allowed address of {ref.label} (S16)")
     beginnings = BEGINNINGS.get((traffic.protocol, peer.version))
     if beginnings is not None and traffic.icmp_type is not None and traffic.icmp_type not in beginnings:
         return _deny(f"{traffic_words(traffic)} begins no conversation: as a first packet it is invalid (S13)")
     return _by_rules(oracle, ref, direction, peer, traffic)
 
 
-def may_send_from(ref: NicRef, source: IPAddress) -> bool:
-    """Say whether a packet with this source address may leave the NIC (S16)."""
-    own = source in ref.nic.addresses or any(source in network for network in ref.nic.allowed_addresses)
-    return own or not ref.nic.source_dest_check
+def may_use(ref: NicRef, address: IPAddress) -> bool:
+    """Say whether a packet may leave the NIC with this source, or come in with this destination (S6, S16)."""
+    if not ref.nic.source_dest_check:
+        return True
+    return address in ref.nic.addresses or any(address in network for network in ref.nic.allowed_addresses)
+
+
+def _without_address(source: IPAddress | None) -> bool:
+    """Say whether this is how a host sends that has no address yet, or speaks on its link only."""
+    return source is not None and (source.is_unspecified or (source.version == 6 and source.is_link_local))
 
 
 def _unasked(ref: NicRef, direction: Direction, peer: IPAddress, traffic: Traffic) -> SideVerdict | None:

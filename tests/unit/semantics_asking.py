@@ -33,14 +33,14 @@ def two_hosts(*groups: str) -> Policy:
     return parsed(TWO_HOSTS, *groups)
 
 
-def side(policy: Policy, nic: str, direction: str, peer: str, traffic: str, source: str | None = None) -> SideVerdict:
-    carried = None if source is None else ip_address(source)
+def side(policy: Policy, nic: str, direction: str, peer: str, traffic: str, own: str | None = None) -> SideVerdict:
+    address = None if own is None else ip_address(own)
     ref = policy.nic_ref(nic)
-    return evaluate_side(policy, ref, Direction(direction), ip_address(peer), parse_traffic(traffic), source=carried)
+    return evaluate_side(policy, ref, Direction(direction), ip_address(peer), parse_traffic(traffic), own=address)
 
 
-def ingress(policy: Policy, nic: str, peer: str, traffic: str) -> str:
-    return answer(side(policy, nic, "ingress", peer, traffic))
+def ingress(policy: Policy, nic: str, peer: str, traffic: str, destination: str | None = None) -> str:
+    return answer(side(policy, nic, "ingress", peer, traffic, destination))
 
 
 def egress(policy: Policy, nic: str, peer: str, traffic: str, source: str | None = None) -> str:

@@ -55,7 +55,9 @@ def test_neighbour_discovery_passes_unasked_s15():
     # Solicitations and advertisements of neighbours, both ways; from its unspecified or link-local address too.
     for kind in ("icmpv6/135/0", "icmpv6/136/0"):
         assert egress(policy, "ecs-a", "ff02::1:ff00:12", kind, source="fe80::11") == "allow (S15)"
-        assert ingress(policy, "ecs-a", "fe80::1", kind) == "allow (S15)"
+        assert ingress(policy, "ecs-a", "fe80::1", kind, destination="ff02::1") == "allow (S15)"
+    # With another host's address it is no discovery but spoofing.
+    assert egress(policy, "ecs-a", "ff02::1:ff00:12", "icmpv6/136/0", source="2407:c080:802:469::12") == "deny (S16)"
     # Router solicitations out, router advertisements in …
     assert egress(policy, "ecs-a", "ff02::2", "icmpv6/133/0") == "allow (S15)"
     assert ingress(policy, "ecs-a", "fe80::1", "icmpv6/134/0") == "allow (S15)"
@@ -72,7 +74,9 @@ def test_dhcp_as_a_client_passes_unasked_s15():
     assert egress(policy, "ecs-a", "255.255.255.255", "udp/67", source="0.0.0.0") == "allow (S15)"
     assert egress(policy, "ecs-a", "192.168.0.1", "udp/67") == "allow (S15)"
     assert egress(policy, "ecs-a", "ff02::1:2", "udp/547", source="fe80::11") == "allow (S15)"
-    # Not to any other server, not to another port, not over TCP, and nobody else's request comes in.
+    # Not with somebody else's address …
+    assert egress(policy, "ecs-a", "255.255.255.255", "udp/67", source="192.168.0.12") == "deny (S16)"
+    # … not to any other server, not to another port, not over TCP, and nobody else's request comes in.
     assert egress(policy, "ecs-a", "192.168.0.12", "udp/67") == "deny (S7)"
     assert egress(policy, "ecs-a", "255.255.255.255", "udp/68") == "deny (S7)"
     assert egress(policy, "ecs-a", "192.168.0.1", "tcp/67") == "deny (S7)"
@@ -106,6 +110,15 @@ SPOOFING = """
 )
 def test_an_instance_sends_from_its_own_addresses_only_s16(source: str, expected: str):
     assert egress(parsed(SPOOFING), "honest", "192.168.0.14", "tcp/22", source=source) == expected
+
+
+def test_an_instance_receives_on_its_own_addresses_only_s6_s16():
+    policy = parsed(SPOOFING.replace("direction: egress", "direction: ingress"))
+    for own in ("192.168.0.11", "192.168.0.21", "10.8.0.7"):
+        assert ingress(policy, "honest", "192.168.0.14", "tcp/22", destination=own) == "allow Sg-A/A01"
+    assert ingress(policy, "honest", "192.168.0.14", "tcp/22", destination="203.0.113.10") == "deny (S16)"
+    # A forwarder takes in what is for others.
+    assert ingress(policy, "nat", "192.168.0.14", "tcp/22", destination="203.0.113.10") == "allow Sg-A/A01"
 
 
 def test_without_source_dest_check_it_may_forward_and_is_still_filtered_s16():

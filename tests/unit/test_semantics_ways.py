@@ -178,6 +178,79 @@ def test_over_the_internet_each_side_sees_the_other_s_eip_s8():
     assert (answer(by_name.egress), answer(by_name.ingress)) == ("deny Sg-1/private", "deny Sg-2/private")
 
 
+FORWARDED = """
+    version: 1
+    vpcs:
+      - {name: vpc-1, subnets: [{name: sub-1, cidr: 10.1.0.0/24}],
+         routes: [{destination: 0.0.0.0/0, next_hop: nat}, {destination: 10.2.0.0/16, next_hop: "gw:eth0"}]}
+      - {name: vpc-2, subnets: [{name: sub-2, cidr: 10.2.0.0/24}],
+         routes: [{destination: 10.1.0.0/16, next_hop: "gw:eth1"}]}
+    ecs:
+      - {name: one, subnet: sub-1, addresses: [10.1.0.11], security_groups: [Sg-Out]}
+      - {name: two, subnet: sub-2, addresses: [10.2.0.11], security_groups: [Sg-Two]}
+      - name: gw
+        nics:
+          - {name: eth0, subnet: sub-1, addresses: [10.1.0.2], source_dest_check: %s, security_groups: [Sg-In]}
+          - {name: eth1, subnet: sub-2, addresses: [10.2.0.2], source_dest_check: %s, security_groups: [Sg-Out]}
+      - {name: nat, subnet: sub-1, addresses: [10.1.0.3], source_dest_check: false, security_groups: [Sg-In, Sg-Out]}
+    external_hosts: [{name: my-pc, addresses: [203.0.113.10]}]
+    eips: [{address: 198.51.100.1, ecs: nat}]
+    security_groups:
+      - {name: Sg-In, rules: [{id: in, direction: ingress, remote_group: Sg-Out, protocol: tcp}]}
+      - {name: Sg-Out, rules: [{id: out, direction: egress}]}
+      - name: Sg-Two
+        rules: [{id: net, direction: ingress, remote_ip_prefix: 10.1.0.11}, {id: out, direction: egress}]
+"""
+
+
+def test_an_instance_on_the_way_is_filtered_as_well_s8():
+    policy = parsed(FORWARDED % ("false", "false"))
+    forwarded = explain(policy, "one", "two", "tcp/22")
+    assert [(one.nic, one.direction, answer(one.side)) for one in forwarded.forwarders] == [
+        ("gw:eth0", "ingress", "allow Sg-In/in"),
+        ("gw:eth1", "egress", "allow Sg-Out/out"),
+    ]
+    # The far end sees the first sender.
+    assert (forwarded.allowed, answer(forwarded.ingress)) == (True, "allow Sg-Two/net")
+    # What the instance does not let in, it does not pass on.
+    ping = explain(policy, "one", "two", "icmp")
+    assert (ping.allowed, answer(ping.egress), answer(ping.ingress)) == (False, "allow Sg-Out/out", "allow Sg-Two/net")
+    assert ping.reason == "on the way, ingress of gw:eth0: no rule of Sg-In matches: denied by default (S7)"
+
+
+@pytest.mark.parametrize(
+    ("checks", "expected"),
+    [
+        (("true", "false"), ["deny (S16)", "allow Sg-Out/out"]),
+        (("false", "true"), ["allow Sg-In/in", "deny (S16)"]),
+    ],
+)
+def test_a_forwarder_needs_source_dest_check_off_on_both_nics_s16(checks: tuple[str, str], expected: list[str]):
+    checked = explain(parsed(FORWARDED % checks), "one", "two", "tcp/22")
+    assert [answer(one.side) for one in checked.forwarders] == expected
+    assert not checked.allowed
+
+
+def test_a_nat_instance_is_filtered_on_the_way_to_the_internet_s8():
+    policy = parsed(FORWARDED % ("false", "false"))
+    web = explain(policy, "one", "my-pc", "tcp/443")
+    assert [(one.nic, answer(one.side)) for one in web.forwarders] == [
+        ("nat", "allow Sg-In/in"),
+        ("nat", "allow Sg-Out/out"),
+    ]
+    assert web.allowed
+    assert not passes(policy, "one", "my-pc", "udp/53")
+    # The NAT instance and the gateway themselves, and neighbours in one VPC, need nobody in between …
+    assert explain(policy, "nat", "my-pc", "udp/53").forwarders == ()
+    assert explain(policy, "gw", "two", "tcp/22").forwarders == ()
+    assert explain(policy, "one", "nat", "tcp/22").forwarders == ()
+    # … and neither does an ECS with an EIP of its own, or a way over a peering.
+    own_eip = FORWARDED.replace("ecs: nat}]", "ecs: nat}, {address: 198.51.100.2, ecs: one}]") % ("false", "false")
+    assert explain(parsed(own_eip), "one", "my-pc", "udp/53").forwarders == ()
+    peered = parsed(FORWARDED % ("false", "false"), "    peerings: [{name: p, vpcs: [vpc-1, vpc-2]}]")
+    assert explain(peered, "one", "two", "icmp").allowed
+
+
 FAMILIES = """
     version: 1
     vpcs: [{name: vpc-x, subnets: [{name: subnet-a, cidr: 192.168.0.0/24, ipv6_cidr: "2001:db8:1::/64"}]}]
