@@ -1,0 +1,111 @@
+"""From what is in the kernel to what shall be there: known by names, in a switch and a sweep (design §4)."""
+
+from __future__ import annotations
+
+from policies import compiled, three_hosts
+
+from enforcer.ruleset import Present, Ruleset, difference, lower
+from enforcer.ruleset.nft import Table
+
+RULES = """
+security_groups:
+  - name: Sg-A
+    rules:
+      - {id: ssh, direction: ingress, protocol: tcp, multiport: 22, remote_group: Sg-B}
+      - {id: out, direction: egress}
+"""
+
+
+def present(ruleset: Ruleset) -> dict[str, Present]:
+    return {table.family: holds(table) for table in ruleset.tables}
+
+
+def holds(table: Table) -> Present:
+    return Present(
+        frozenset(entry.name for entry in table.sets if not entry.value),
+        frozenset(entry.name for entry in table.sets if entry.value),
+        frozenset(chain.name for chain in table.chains),
+    )
+
+
+ONE = lower(compiled(three_hosts(RULES)), 1)
+OTHER = lower(compiled(three_hosts(RULES.replace("22", "443"))), 2)
+
+
+def created(script: str, kind: str) -> set[str]:
+    return {line.split()[1] for line in script.splitlines() if line.startswith(f"\t{kind} ")}
+
+
+def test_what_is_there_under_a_name_that_stands_for_content_is_left_alone():
+    found = difference(ONE, present(ONE))
+    assert not created(found.switch, "chain") & {c.name for c in ONE.tables[0].chains if not c.fixed}
+    assert not created(found.switch, "map") & {s.name for s in ONE.tables[0].sets if not s.fixed}
+    assert found.sweep == ""
+
+
+def test_fixed_objects_are_emptied_first_and_filled_again():
+    switch = difference(ONE, present(ONE)).switch.splitlines()
+    fixed = {chain.name for table in ONE.tables for chain in table.chains if chain.fixed}
+    flushed = [line for line in switch if line.startswith("flush chain")]
+    assert {line.split()[-1] for line in flushed} == fixed
+    assert "flush set inet enforcer nic_name" in switch
+    assert "flush map inet enforcer from4" in switch
+    assert max(switch.index(line) for line in flushed) < switch.index("table inet enforcer {")
+    assert created("\n".join(switch), "chain") >= fixed
+
+
+def test_a_change_of_one_port_creates_its_map_and_sweeps_the_old_one():
+    found = difference(OTHER, present(ONE))
+    new = {s.name for s in OTHER.tables[0].sets} - {s.name for s in ONE.tables[0].sets}
+    old = {s.name for s in ONE.tables[0].sets} - {s.name for s in OTHER.tables[0].sets}
+    assert new <= created(found.switch, "map")
+    assert {line.split()[-1] for line in found.sweep.splitlines() if line.startswith("delete map")} == old
+    assert "delete chain inet enforcer generation_1" in found.sweep
+    assert "generation_2" in created(found.switch, "chain")
+
+
+def test_chains_are_emptied_before_any_is_deleted_and_maps_after_them():
+    sweep = [" ".join(line.split()[:2]) for line in difference(OTHER, present(ONE)).sweep.splitlines()]
+    assert sweep == sorted(sweep, key=["flush chain", "delete chain", "delete map", "delete set"].index)
+    assert sweep.count("flush chain") == sweep.count("delete chain") > 0
+
+
+def test_nothing_is_deleted_in_the_switch():
+    # A packet that is on its way in the old chains must still find the old maps complete.
+    assert "delete" not in difference(OTHER, present(ONE)).switch
+
+
+def test_what_is_missing_is_created_whoever_deleted_it():
+    there = present(ONE)
+    lost = min(s.name for s in ONE.tables[0].sets if s.name.startswith("verdict_"))
+    there["inet"] = Present(there["inet"].sets, there["inet"].maps - {lost}, there["inet"].chains)
+    assert lost in created(difference(ONE, there).switch, "map")
+
+
+def test_left_over_objects_of_a_lost_sweep_are_swept_next_time():
+    there = present(OTHER)
+    old = present(ONE)["inet"]
+    there["inet"] = Present(
+        there["inet"].sets | {"gone"}, there["inet"].maps | old.maps, there["inet"].chains | old.chains
+    )
+    sweep = difference(OTHER, there).sweep
+    assert "delete set inet enforcer gone" in sweep
+    for name in old.maps - present(OTHER)["inet"].maps:
+        assert f"delete map inet enforcer {name}" in sweep
+
+
+def test_from_nothing_the_difference_is_everything():
+    found = difference(ONE, {})
+    assert "flush" not in found.switch
+    assert found.sweep == ""
+    for table in ONE.tables:
+        assert {chain.name for chain in table.chains} <= created(found.switch, "chain")
+
+
+def test_a_nic_that_went_away_takes_its_base_chain_with_it():
+    fewer = """
+        ecs: [{name: ecs-a, subnet: subnet-a, addresses: [10.0.0.11], security_groups: [Sg-A]}]
+    """
+    found = difference(lower(compiled(three_hosts(RULES, fewer)), 2), present(ONE))
+    assert "delete chain netdev enforcer nic_v-ecs-b" in found.sweep
+    assert "nic_v-ecs-b" not in found.switch

@@ -1,0 +1,185 @@
+"""Program → Ruleset: what becomes an object, what is shared, and in which order (design §2, §3)."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from policies import compiled, random_policies, three_hosts
+
+from enforcer.model import Policy
+from enforcer.ruleset import lower, names
+from enforcer.ruleset.nft import Dispatch, InSet, Interval, Load, Ruleset, Set, UseTimeout, Verdict
+from enforcer.ruleset.nics import link_local
+from enforcer.ruleset.skeleton import stamp_bits
+
+RULES = """
+security_groups:
+  - name: Sg-A
+    rules:
+      - {id: ssh, direction: ingress, protocol: tcp, multiport: 22, remote_group: Sg-B}
+      - {id: out, direction: egress}
+"""
+
+
+def sets_of(ruleset: Ruleset, *prefixes: str) -> dict[str, Set]:
+    return {
+        entry.name: entry for table in ruleset.tables for entry in table.sets if entry.name.startswith(prefixes or "")
+    }
+
+
+@given(random_policies())
+def test_every_name_that_is_used_was_created_before_it(policy: Policy):
+    for place in range(3):
+        for table in lower(compiled(policy, place)).tables:
+            sets, chains = [entry.name for entry in table.sets], [chain.name for chain in table.chains]
+            assert len(set(sets)) == len(sets)
+            assert len(set(chains)) == len(chains)
+            for entry in table.sets:
+                for element in entry.elements:
+                    if isinstance(element.value, Verdict) and element.value.chain:
+                        assert element.value.chain in chains
+            for at, chain in enumerate(table.chains):
+                for statement in (s for one in chain.rules for s in one.statements):
+                    match statement:
+                        case InSet(_, name) | Dispatch(_, name) | Load(_, name):
+                            assert name in sets
+                        case Verdict(_, target) if target:
+                            assert target in chains[:at] or target in chains, "nft creates chains before their rules"
+                        case UseTimeout(name):
+                            assert name in [timeout.name for timeout in table.timeouts]
+
+
+@given(random_policies())
+def test_no_interval_set_has_overlapping_elements(policy: Policy):
+    for entry in sets_of(lower(compiled(policy))).values():
+        if not entry.interval:
+            assert len({element.key for element in entry.elements}) == len(entry.elements)
+            continue
+        spans = [[p if isinstance(p, Interval) else (p, p) for p in element.key] for element in entry.elements]
+        for at, one in enumerate(spans):
+            for other in spans[at + 1 :]:
+                apart = any(
+                    a[1] < b[0] or b[1] < a[0] if isinstance(a[0], int) else a != b
+                    for a, b in zip(one, other, strict=True)
+                )
+                assert apart, (entry.name, one, other)
+
+
+def test_a_prefix_of_all_addresses_needs_no_map_to_be_known():
+    # Found by a random policy: one piece, no host, and a chain that loaded from a map that was never created.
+    program = compiled(
+        three_hosts("""
+            address_groups: [{name: ag, entries: [0.0.0.0/0]}]
+            security_groups:
+              - {name: Sg-A, rules: [{id: z, direction: ingress, protocol: tcp, remote_ip_prefix: 0.0.0.0/0}]}
+              - {name: Sg-B, rules: [{id: g, direction: ingress, protocol: tcp, remote_address_group: ag}]}
+        """)
+    )
+    assert not sets_of(lower(program), "piece4", "host4")
+
+
+def test_allowed_prefixes_inside_others_are_one_interval_s16():
+    allowed = """
+        ecs:
+          - name: ecs-a
+            subnet: subnet-a
+            addresses: [10.0.0.11]
+            allowed_addresses: [172.16.0.0/12, 172.16.5.0/24, 172.17.0.0/16, 172.16.5.9]
+            security_groups: [Sg-A]
+    """
+    ruleset = lower(compiled(three_hosts(RULES, allowed, "security_groups: [{name: Sg-A}, {name: Sg-B}]")))
+    assert [len(entry.elements) for entry in sets_of(ruleset, "source_net4", "to_net4").values()] == [1, 1]
+
+
+def test_nics_with_equal_rules_share_every_object_of_the_policy():
+    one = lower(compiled(three_hosts(RULES)))
+    twice = """
+        ecs:
+          - {name: ecs-a, subnet: subnet-a, addresses: [10.0.0.11], security_groups: [Sg-A]}
+          - {name: ecs-d, subnet: subnet-a, addresses: [10.0.0.14], security_groups: [Sg-A]}
+          - {name: ecs-b, subnet: subnet-a, addresses: [10.0.0.12], security_groups: [Sg-B]}
+    """
+    two = lower(compiled(three_hosts(RULES, twice)))
+    policy_objects = ("verdict_", "local_", "policy_", "from4_", "to4_")
+    assert sets_of(one, *policy_objects).keys() >= sets_of(two, *policy_objects).keys()
+    chain_of = {element.key: element.value for element in sets_of(two, "from4")["from4"].elements}
+    assert chain_of[("v-ecs-a",)] == chain_of[("v-ecs-d",)] != chain_of[("v-ecs-b",)]
+
+
+def test_an_absent_interface_is_named_but_never_bound_s19():
+    program = compiled(three_hosts(RULES))
+    ruleset = lower(program, absent=("v-ecs-a",))
+    bound = {
+        part
+        for entry in sets_of(ruleset).values()
+        if entry.name not in (names.NICS, names.DECLARED)
+        for element in entry.elements
+        for part in element.key
+    }
+    assert "v-ecs-a" not in bound
+    assert ("v-ecs-a",) in [element.key for element in sets_of(ruleset)[names.NICS].elements]
+    assert all(chain.hook is None or chain.hook.device != "v-ecs-a" for t in ruleset.tables for chain in t.chains)
+
+
+def test_every_hook_is_where_the_design_says():
+    hooks = {
+        chain.name: (table.family, chain.hook.hook, chain.hook.priority)
+        for table in lower(compiled(three_hosts())).tables
+        for chain in table.chains
+        if chain.hook
+    }
+    assert hooks == {
+        "nic_v-ecs-a": ("netdev", "ingress", -300),
+        "nic_v-ecs-b": ("netdev", "ingress", -300),
+        "nic_v-ecs-c": ("netdev", "ingress", -300),
+        "prerouting": ("inet", "prerouting", -190),
+        "to_host": ("inet", "input", 150),
+        "postrouting": ("inet", "postrouting", 150),
+    }
+
+
+def test_what_the_name_stands_for_has_one_name():
+    # Same text, other numbers: an object whose content changed must not keep its name, or it would never be replaced.
+    before = sets_of(lower(compiled(three_hosts(RULES))), "verdict_", "local_", "host", "piece")
+    after = sets_of(lower(compiled(three_hosts(RULES.replace("22", "23")))), "verdict_", "local_", "host", "piece")
+    for name in before.keys() & after.keys():
+        assert before[name] == after[name]
+    assert before.keys() != after.keys()
+
+
+@given(random_policies(), random_policies())
+def test_two_rulesets_that_share_a_name_share_the_object(one: Policy, other: Policy):
+    # The difference between what is there and what shall be is computed from names alone.
+    for first, second in zip(lower(compiled(one)).tables, lower(compiled(other), 2).tables, strict=True):
+        for kind in ("sets", "chains"):
+            left = {entry.name: entry for entry in getattr(first, kind) if not entry.fixed}
+            right = {entry.name: entry for entry in getattr(second, kind) if not entry.fixed}
+            for name in left.keys() & right.keys():
+                assert left[name] == right[name], name
+
+
+def test_the_generation_is_shifted_into_the_mask_and_must_fit_it():
+    program = compiled(three_hosts("marks: {connection_mask: 0x00ff0000}"))
+    assert stamp_bits(program, 1) == 0x0001_0000
+    assert stamp_bits(program, 255) == 0x00FF_0000
+    for generation in (0, 256, -1):
+        with pytest.raises(ValueError, match="does not fit"):
+            stamp_bits(program, generation)
+
+
+def test_a_link_local_address_is_made_of_the_mac():
+    assert link_local("fa:16:3e:00:00:0a") == 0xFE80_0000_0000_0000_F816_3EFF_FE00_000A
+
+
+def test_a_program_lowered_for_another_generation_differs_in_the_stamp_alone():
+    program = compiled(three_hosts(RULES))
+    one, two = lower(program, 1), lower(program, 2)
+    changed = [
+        chain.name
+        for before, after in zip(one.tables, two.tables, strict=True)
+        for chain, other in zip(before.chains, after.chains, strict=True)
+        if chain != replace(other, name=chain.name)
+    ]
+    assert changed == ["stamp", "prerouting", "to_host", "postrouting"]
