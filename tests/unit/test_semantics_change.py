@@ -143,6 +143,12 @@ def test_a_packet_is_judged_at_both_of_its_ends():
     assert both(evaluate(policy, to_bound)) == "deny: egress allow Sg-A/A01, ingress deny (S7)"
     spoofed = packet("192.168.0.14", "192.168.0.13", "tcp/22", "honest", "free")
     assert both(evaluate(policy, spoofed)) == "deny: egress deny (S16), ingress allow (S16)"
+    # Behind a forwarder, what is for others passes; at any other NIC it is not for that NIC.
+    opened = parsed(SPOOFING.replace("direction: egress", "direction: ingress"))
+    stray = packet("203.0.113.10", "10.77.0.1", "tcp/22", receiver="honest")
+    assert both(evaluate(opened, stray)) == "deny: egress not asked, ingress deny (S16)"
+    through = packet("203.0.113.10", "10.77.0.1", "tcp/22", receiver="nat")
+    assert both(evaluate(opened, through)) == "allow: egress not asked, ingress allow Sg-A/A01"
     from_outside = packet("203.0.113.10", "192.168.0.14", "tcp/22", receiver="bound")
     assert both(evaluate(policy, from_outside)) == "deny: egress not asked, ingress deny (S7)"
 
