@@ -22,7 +22,7 @@ from enforcer.lab import lifecycle
 from enforcer.lab.lifecycle import Lab
 from enforcer.lab.probe import DEFAULT_TIMEOUT, probe
 from enforcer.lab.state import known
-from enforcer.model import Action, Policy, advice, endpoint, lab_layout, parse_traffic
+from enforcer.model import Action, Policy, advice, endpoint, endpoints, lab_layout, parse_traffic
 from enforcer.semantics import matrix, not_in_effect
 
 NAME = click.option("--name", metavar="LAB", help="Which lab (default: the only one running, else `lab`).")
@@ -124,7 +124,7 @@ def probe_command(
     Example:  enforcer lab probe my-pc ecs-a tcp/22
     """
     running = lifecycle.running(chosen_lab(name))
-    question = (endpoint(running.policy, src), endpoint(running.policy, dst), parse_traffic(proto))
+    question = (*endpoints(running.policy, src, dst), parse_traffic(proto))
     observation = probe(running, [question], timeout)[0]
     if as_json:
         output.emit({"src": src, "dst": dst, "proto": proto, **asdict(observation)})

@@ -14,7 +14,7 @@ from enforcer.model import (
     Layout,
     Policy,
     advice,
-    endpoint,
+    endpoints,
     host_layout,
     lab_layout,
     parse_traffic,
@@ -116,7 +116,7 @@ def explain_command(context: click.Context, policy: str, src: str, dst: str, pro
     Example:  enforcer explain examples/figure-1.yaml my-pc ecs-a tcp/22
     """
     loaded, _ = load_policy(policy)
-    answer = explain(loaded, endpoint(loaded, src), endpoint(loaded, dst), parse_traffic(proto))
+    answer = explain(loaded, *endpoints(loaded, src, dst), parse_traffic(proto))
     if as_json:
         output.emit({"src": src, "dst": dst, "proto": proto, **explanation_document(answer)})
     else:
