@@ -8,7 +8,7 @@ names interfaces that do not exist yet: they are known, and closed, by name alon
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from ipaddress import IPv6Address, collapse_addresses
+from ipaddress import IPv4Network, IPv6Address, IPv6Network, collapse_addresses
 
 from enforcer.compiler.program import NamespaceProgram, NicProgram
 from enforcer.compiler.sides import digest
@@ -52,7 +52,9 @@ def hosts(nic: NicProgram, family: Family) -> Iterator[int]:
 
 def networks(nic: NicProgram, family: Family) -> Iterator[IPNetwork]:
     """Yield the allowed prefixes of a NIC, without those inside others: the kernel refuses overlapping intervals."""
-    yield from collapse_addresses([n for n in nic.addresses if n.version == family and n.num_addresses > 1])
+    prefixes = [n for n in nic.addresses if n.version == family and n.num_addresses > 1]
+    yield from collapse_addresses(n for n in prefixes if isinstance(n, IPv4Network))
+    yield from collapse_addresses(n for n in prefixes if isinstance(n, IPv6Network))
 
 
 def netdev_sets(nics: tuple[NicProgram, ...]) -> tuple[Set, ...]:
