@@ -21,7 +21,7 @@ from enforcer.model.groups import AddressGroup, Rule, SecurityGroup, default_gro
 from enforcer.model.instances import DEFAULT_GROUP, Ecs, ExternalHost, Nic
 from enforcer.model.policy import Limits, Marks, Policy
 from enforcer.model.reading.checks import disagreements
-from enforcer.model.reading.document import Document, Fault, read
+from enforcer.model.reading.document import Document, Fault, Position, read
 from enforcer.model.reading.draft import Draft
 from enforcer.model.topology import Backend, Eip, Listener, LoadBalancer, Peering, Route, Subnet, Vpc
 from enforcer.model.words.wording import Item, Place, forbidden_character, shown, suggestion
@@ -68,7 +68,7 @@ def parse_policy(text: str | bytes, *, source: str = "policy") -> Policy:
     if not isinstance(document.value, dict):
         what = "is empty" if document.value is None else f"is {shown(document.value)}, not a mapping"
         raise PolicyError(
-            (Problem(source, f"the file {what}; a policy has at least 'version: 1'", document.root.line),)
+            (Problem(source, f"the file {what}; a policy has at least 'version: 1'", document.root.at[0]),)
         )
     draft = Draft(document.value)
     faults = [*document.faults, *_head_faults(document.value)]
@@ -156,19 +156,16 @@ def _keys_of(kind: type[Item]) -> Iterator[str]:
 
 def _problems(document: Document, faults: Iterable[Fault]) -> tuple[Problem, ...]:
     """Return the faults as problems with their lines, in file order, each once."""
-    problems = dict.fromkeys(
-        Problem(_where(document.value, fault.place), fault.message, fault.line or _line(document, fault.place))
-        for fault in faults
-    )
-    ordered = sorted(problems, key=lambda problem: problem.line)
-    if len(ordered) <= MOST_PROBLEMS:
-        return tuple(ordered)
-    rest = f"{len(ordered) - MOST_PROBLEMS} problems more are not shown; mend these first"
-    return (*ordered[:MOST_PROBLEMS], Problem("", rest))
+    placed = dict.fromkeys((fault.at or _position(document, fault.place), fault) for fault in faults)
+    ordered = sorted(placed, key=lambda pair: pair[0])
+    problems = [Problem(_where(document.value, fault.place), fault.message, at[0]) for at, fault in ordered]
+    if len(problems) > MOST_PROBLEMS:
+        problems[MOST_PROBLEMS:] = [Problem("", "more problems are not shown; mend these first")]
+    return tuple(problems)
 
 
-def _line(document: Document, place: Place) -> int:
-    return document.line(tuple(step for step, _ in _written(document.value, place)))
+def _position(document: Document, place: Place) -> Position:
+    return document.position(tuple(step for step, _ in _written(document.value, place)))
 
 
 def _where(data: Any, place: Place) -> str:

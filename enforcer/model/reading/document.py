@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, NoReturn
 
 import yaml
@@ -21,31 +21,40 @@ from enforcer.model.words.wording import Place, shown
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 DEEPEST = 32
 MOST_VALUES = 1_000_000
+MOST_FAULTS = 1000
 LONGEST_NUMBER = 40
 
 WHOLE = re.compile(r"[-+]?(0|[1-9][0-9]*)")
-FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
+FLOAT = re.compile(
+    r"[-+]?(\.[0-9]+|[0-9]+\.[0-9]*)([eE][-+]?[0-9]+)?|[-+]?[0-9]+[eE][-+]?[0-9]+|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)"
+)
 WORDS: dict[str, bool | None] = {"": None, "~": None, "null": None, "Null": None, "NULL": None}
 WORDS |= {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
 UNPRINTABLE = re.compile("[^\t\n\r -~\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 SURROGATES = re.compile(r"\\u([dD][89abAB][0-9a-fA-F]{2})\\u([dD][c-fC-F][0-9a-fA-F]{2})|\\.", re.DOTALL)
 
 
+Position = tuple[int, int]  # line, from 1, and column
+
+
 @dataclass(slots=True)
 class Spot:
     """Where a value stands, and the values in it."""
 
-    line: int
-    children: dict[str | int, Spot] = field(default_factory=dict)
+    at: Position
+    children: dict[str | int, Spot]
+
+
+NOTHING_INSIDE: dict[str | int, Spot] = {}  # shared by all scalars, which are most of a file
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """Something wrong at a place of the document; `line` 0 asks for the line of the place."""
+    """Something wrong at a place of the document; `at` None asks for the position of the place."""
 
     place: Place
     message: str
-    line: int = 0
+    at: Position | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,12 +65,12 @@ class Document:
     root: Spot
     faults: tuple[Fault, ...]
 
-    def line(self, place: Place) -> int:
-        """Return the line of `place`, or of the innermost value around it that is written down."""
+    def position(self, place: Place) -> Position:
+        """Return the position of `place`, or of the innermost value around it that is written down."""
         spot = self.root
         for step in place:
             spot = spot.children.get(step, spot)
-        return spot.line
+        return spot.at
 
 
 @dataclass(slots=True)
@@ -73,7 +82,7 @@ class _Open:
     anchor: str | None
     first: int  # how many values there were before this one
     key: str | None = None
-    key_line: int = 0
+    key_at: Position = (0, 0)
 
 
 def read(text: str | bytes) -> Document:
@@ -120,7 +129,7 @@ class _Reader:
 
     def __init__(self) -> None:
         self.value: Any = None
-        self.root = Spot(1)
+        self.root = Spot((1, 0), NOTHING_INSIDE)
         self.faults: list[Fault] = []
         self._open: list[_Open] = []
         self._anchors: dict[str, tuple[Any, Spot, int]] = {}
@@ -129,69 +138,76 @@ class _Reader:
 
     def give_up(self, message: str, line: int) -> NoReturn:
         """Raise PolicyError with `message` and what was found before."""
-        earlier = (Problem("", fault.message, fault.line) for fault in self.faults)
+        earlier = (Problem("", fault.message, fault.at[0] if fault.at else 0) for fault in self.faults)
         raise PolicyError((*earlier, Problem("", message, line)))
 
     def take(self, event: yaml.Event) -> None:
         """Add the next event."""
         mark = event.start_mark
-        line = 0 if mark is None else mark.line + 1
+        at = (0, 0) if mark is None else (mark.line + 1, mark.column)
         match event:
             case yaml.ScalarEvent():
-                self._refuse_tag(event.tag, line)
+                if event.tag is not None:
+                    self._refuse_tag(event.tag, at)
                 if self._expects_key():
-                    self._take_key(event, line)
+                    self._take_key(event, at)
                 else:
                     value = _resolved(event.value) if event.implicit[0] else event.value
-                    self._add(value, Spot(line), event.anchor, 1)
+                    self._add(value, Spot(at, NOTHING_INSIDE), event.anchor, 1)
             case yaml.SequenceStartEvent() | yaml.MappingStartEvent():
-                self._refuse_tag(event.tag, line)
-                self._begin(event, line)
+                if event.tag is not None:
+                    self._refuse_tag(event.tag, at)
+                self._begin(event, at)
             case yaml.SequenceEndEvent() | yaml.MappingEndEvent():
                 done = self._open.pop()
                 self._add(done.value, done.spot, done.anchor, self._values - done.first + 1)
             case yaml.AliasEvent():
                 if self._expects_key():
-                    self.give_up(f"a key is the alias *{event.anchor}; write the key out", line)
+                    self.give_up(f"a key is the alias *{event.anchor}; write the key out", at[0])
                 if event.anchor not in self._anchors:
-                    self.give_up(f"the alias *{event.anchor} stands for nothing before it; write the value out", line)
+                    self.give_up(f"the alias *{event.anchor} stands for nothing before it; write the value out", at[0])
                 value, spot, size = self._anchors[event.anchor]
                 self._values += size - 1
-                self._add(value, Spot(line, spot.children), None, size)
+                self._add(value, Spot(at, spot.children), None, size)
             case yaml.DocumentStartEvent():
                 self._documents += 1
                 if self._documents > 1:
-                    self.give_up("a second document begins after '---'; write one policy to a file", line)
+                    self.give_up("a second document begins after '---'; write one policy to a file", at[0])
 
     def _expects_key(self) -> bool:
         return bool(self._open) and isinstance(self._open[-1].value, dict) and self._open[-1].key is None
 
-    def _refuse_tag(self, tag: str | None, line: int) -> None:
-        if tag is not None:
-            self.faults.append(Fault(self._place(), f"the tag {shown(tag)} is not supported; leave it out", line))
+    def _refuse_tag(self, tag: str, at: Position) -> None:
+        self._refuse(self._place(), f"the tag {shown(tag)} is not supported; leave it out", at)
 
-    def _begin(self, event: yaml.SequenceStartEvent | yaml.MappingStartEvent, line: int) -> None:
+    def _refuse(self, place: Place, message: str, at: Position) -> None:
+        """Note a fault and go on, unless there are so many that nobody reads them."""
+        self.faults.append(Fault(place, message, at))
+        if len(self.faults) >= MOST_FAULTS:
+            self.give_up(f"{MOST_FAULTS} such errors are enough; mend these first", at[0])
+
+    def _begin(self, event: yaml.SequenceStartEvent | yaml.MappingStartEvent, at: Position) -> None:
         if self._expects_key():
-            self.give_up("a key is a list or a mapping; keys are words, put braces and brackets in quotes", line)
+            self.give_up("a key is a list or a mapping; keys are words, put braces and brackets in quotes", at[0])
         if len(self._open) >= DEEPEST:
-            self.give_up(f"lists and mappings are nested more than {DEEPEST} deep; a policy needs less than 10", line)
+            self.give_up(f"lists and mappings are nested more than {DEEPEST} deep; a policy needs less than 10", at[0])
         if event.anchor is not None:
             self._anchors.pop(event.anchor, None)  # within itself, an anchor stands for nothing yet
         value: Any = [] if isinstance(event, yaml.SequenceStartEvent) else {}
-        self._open.append(_Open(value, Spot(line), event.anchor, self._values))
+        self._open.append(_Open(value, Spot(at, {}), event.anchor, self._values))
 
-    def _take_key(self, event: yaml.ScalarEvent, line: int) -> None:
+    def _take_key(self, event: yaml.ScalarEvent, at: Position) -> None:
         inner = self._open[-1]
         if event.value == "<<" and event.implicit[0]:
-            self.give_up("merge keys ('<<') are not supported; write the keys out, or alias a whole value", line)
-        inner.key, inner.key_line = event.value, line
+            self.give_up("merge keys ('<<') are not supported; write the keys out, or alias a whole value", at[0])
+        inner.key, inner.key_at = event.value, at
 
     def _add(self, value: Any, spot: Spot, anchor: str | None, size: int) -> None:
         """Put a finished value of `size` values, itself included, where it belongs."""
         self._values += 1
         if self._values > MOST_VALUES:
             message = f"the file has more than {MOST_VALUES:,} values, aliases counted each time; write a smaller one"
-            self.give_up(message, spot.line)
+            self.give_up(message, spot.at[0])
         if anchor is not None:
             self._anchors[anchor] = (value, spot, size)
         if not self._open:
@@ -208,12 +224,12 @@ class _Reader:
         key = inner.key or ""
         inner.key = None
         if key in inner.value:
-            first = inner.spot.children[key].line
-            message = f"the key is written twice, on lines {first} and {inner.key_line}; keep one"
-            self.faults.append(Fault((*self._place(), key), message, inner.key_line))
+            first = inner.spot.children[key].at[0]
+            message = f"the key is written twice, on lines {first} and {inner.key_at[0]}; keep one"
+            self._refuse((*self._place(), key), message, inner.key_at)
             return
         inner.value[key] = value
-        inner.spot.children[key] = Spot(inner.key_line, spot.children)
+        inner.spot.children[key] = Spot(inner.key_at, spot.children)
 
     def _place(self) -> Place:
         return tuple(self._steps())
