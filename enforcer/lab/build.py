@@ -137,7 +137,7 @@ def _add_links(changes: Changes, progress: Progress) -> None:
 
 
 def _open(changes: Changes, progress: Progress) -> None:
-    """Bring up the NICs that were added, then wait until the routers see them: first packets are not lost."""
+    """Bring up the NICs that were added, then wait for all new links: first packets are not lost."""
     closed = _far_ends(changes, guarded=True)
     ends = _closed_ends(changes)
     routes = _by_namespace(route for route in changes.routes.added if (route.netns, route.interface) in ends)
@@ -148,10 +148,19 @@ def _open(changes: Changes, progress: Progress) -> None:
                 here.set_up(name)
             _set_routes(here, routes.get(netns, ()))
     progress("instances", len(closed), len(closed))
+    _await_carrier(changes)
+
+
+def _await_carrier(changes: Changes) -> None:
+    """Wait until both ends of every new link are in operation: before that IPv6 does not listen there."""
+    ends: dict[str, set[str]] = {}
+    for link in changes.links.added:
+        ends.setdefault(link.netns, set()).add(link.interface)
+        ends.setdefault(link.far_netns, set()).add(link.far_interface)
     deadline = time.monotonic() + _CARRIER_TIMEOUT
-    for netns, links in _by_namespace(link for link in changes.links.added if link.guarded).items():
+    for netns, names in ends.items():
         with Netlink.opened(netns) as here:
-            while missing := {link.interface for link in links} - here.running():
+            while missing := names - here.running():
                 if time.monotonic() > deadline:
                     raise SystemRefused(
                         f"{netns}: no carrier on {', '.join(sorted(missing))}; was a namespace removed?"

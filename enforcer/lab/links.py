@@ -16,6 +16,7 @@ import ipaddress
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from hashlib import blake2s
 from pathlib import Path
 from typing import Any, Final
 
@@ -89,7 +90,9 @@ class Netlink:
             peer: dict[str, Any] = {"ifname": far_interface, "net_ns_fd": far}
             if far_mac is not None:
                 peer["address"] = far_mac
-            near = {} if mac is None else {"address": mac}
+            near: dict[str, Any] = {"index": _near_number(interface)}
+            if mac is not None:
+                near["address"] = mac
             with self._tolerating(f"interface {interface} for {far_netns}/{far_interface}", _PRESENT):
                 self._socket.link("add", ifname=interface, kind="veth", peer=peer, **near)
         finally:
@@ -187,6 +190,15 @@ def _of(address: Address) -> dict[str, Any]:
         "address": str(address.ip.ip),
         "prefixlen": address.ip.network.prefixlen,
     }
+
+
+def _near_number(interface: str) -> int:
+    """Return an interface number for the near end of a veth that the far end does not have.
+
+    Where the two happen to be equal, the kernel takes neither for the end of a pair, and the news of their carrier is
+    not urgent any more: IPv6 would be deaf there for up to a second.
+    """
+    return 0x10000 + int.from_bytes(blake2s(interface.encode(), digest_size=3).digest(), "big")
 
 
 def _selector(rule: PolicyRule) -> dict[str, Any]:

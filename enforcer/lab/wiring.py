@@ -50,6 +50,8 @@ from enforcer.model.layout import (
 EVERYWHERE: Final[tuple[IPNetwork, IPNetwork]] = (IPv4Network("0.0.0.0/0"), IPv6Network("::/0"))
 CUSTOM_METRIC, PEERING_METRIC, UPLINK_METRIC, HOLE_METRIC = 10, 2000, 3000, 4_000_000_000
 """Which of several routes to one network is taken: the smallest; what has none of these is a host's."""
+RETRANSMISSION: Final = 100
+"""After how many milliseconds a neighbour is asked for again; these wires are short, and people wait."""
 GUEST_TABLES: Final = 100
 """The routing table of an instance's n-th NIC is this plus n."""
 
@@ -245,6 +247,11 @@ class _Wiring:
         self._links.append(Link(router, port, netns, interface, far_mac=mac, guarded=True))
         self._switches.append(Switch(router, f"ipv4/conf/{port}/proxy_arp", 1, port))
         self._switches.append(Switch(router, f"ipv4/neigh/{port}/proxy_delay", 0, port))  # else the first ping waits
+        for family in ("ipv4", "ipv6"):
+            self._switches.append(Switch(router, f"{family}/neigh/{port}/retrans_time_ms", RETRANSMISSION, port))
+            self._switches.append(
+                Switch(netns, f"{family}/neigh/{interface}/retrans_time_ms", RETRANSMISSION, interface)
+            )
         self._addresses.append(Address(router, port, IPv6Interface((LINK_LOCAL[0], 64))))
         subnet = self._policy.subnet(ref.nic.subnet)
         for address in ref.nic.addresses:
@@ -272,6 +279,8 @@ class _Wiring:
                 self._routes.append(Route(netns, everywhere, interface, via, source, table))
                 if source.version == 4:
                     self._routes.append(Route(netns, network, interface, None, source, table))
+                else:  # for other NICs' packets; IPv4 has this route with the address
+                    self._routes.append(Route(netns, network, interface, via))
 
 
 def _taken(policy: Policy, vpc: Vpc) -> frozenset[IPAddress]:

@@ -26,18 +26,23 @@ from enforcer.model import TCP, UDP, IPAddress
 DEFAULT_TIMEOUT: Final = 1.0
 _REPEAT: Final = 0.2
 _AT_ONCE: Final = 500
-_Reported = Callable[[int, int], None]
+Reported = Callable[[int, int], None]
+"""How many attempts are done, and how many there are."""
+
+
+def silent(_done: int, _total: int) -> None:
+    """Report nothing."""
 
 
 def observe(
-    attempts: Sequence[Attempt], timeout: float = DEFAULT_TIMEOUT, reported: _Reported = lambda _done, _total: None
+    attempts: Sequence[Attempt], timeout: float = DEFAULT_TIMEOUT, reported: Reported = silent
 ) -> tuple[Observation, ...]:
     """Make all attempts, in any order, and return what was observed in theirs; `reported` hears how many are done."""
     with _many_files():
         return asyncio.run(_observe(attempts, timeout, reported))
 
 
-async def _observe(attempts: Sequence[Attempt], timeout: float, reported: _Reported) -> tuple[Observation, ...]:
+async def _observe(attempts: Sequence[Attempt], timeout: float, reported: Reported) -> tuple[Observation, ...]:
     hosts = Hosts(Board())
     routers: dict[str, Conntrack] = {}
     observations: list[Observation | None] = [None] * len(attempts)
