@@ -134,6 +134,9 @@ def _tell(answer: Explanation, question: str) -> None:
             continue
         rows.append((name, side.verdict, side.reason))
         rows += [("", "", f"passed over: {over.group}/{over.rule.id}: {over.reason}") for over in side.passed_over]
+    rows += [
+        (f"via {each.nic}", each.side.verdict, f"{each.direction}: {each.side.reason}") for each in answer.forwarders
+    ]
     rows += [("backend", each.side.verdict, f"{each.ecs}:{each.port}: {each.side.reason}") for each in answer.backends]
     output.table(f"{question}: {answer.verdict}", ("side", "verdict", "why"), rows)
 
@@ -148,6 +151,10 @@ def explanation_document(answer: Explanation) -> dict[str, Any]:
         "route_reason": answer.route.reason,
         "egress": side_document(answer.egress),
         "ingress": side_document(answer.ingress),
+        "forwarders": [
+            {"nic": each.nic, "direction": str(each.direction), **(side_document(each.side) or {})}
+            for each in answer.forwarders
+        ],
         "backends": [
             {"ecs": each.ecs, "port": each.port, **(side_document(each.side) or {})} for each in answer.backends
         ],
