@@ -56,9 +56,10 @@ def segments(terms: Iterable[Term], family: Family) -> list[tuple[Span, tuple[st
         if border > here:
             found.append((Span(here, border - 1), tuple(sorted(open_terms))))
             here = border
-        # Spans of one term neither overlap nor touch, so a term never opens and closes at the same border.
+        # Spans of one term do not overlap, but they may touch: what closes and opens at the same border is open.
         changes = borders.get(border, ())
-        open_terms = open_terms.symmetric_difference(name for _, name in changes)
+        open_terms = open_terms.difference(name for opens, name in changes if not opens)
+        open_terms = open_terms.union(name for opens, name in changes if opens)
     return found
 
 

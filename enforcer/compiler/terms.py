@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from enforcer.compiler.program import Span
 from enforcer.model import Family, Policy, Rule
 
-_Spans = Callable[[], list[Span]]
+_Spans = Callable[[], tuple[Span, ...]]
 
 
 def anywhere(rule: Rule) -> bool:
@@ -26,7 +26,11 @@ def anywhere(rule: Rule) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Term:
-    """A named set of addresses of one family; `spans` are sorted, disjoint and not adjacent."""
+    """A named set of addresses of one family; `spans` are sorted and disjoint.
+
+    Members of a group stay single addresses where they are neighbours too: they come and go one by one, and one that
+    does must not change the entry of another.
+    """
 
     name: str
     spans: tuple[Span, ...]
@@ -62,7 +66,7 @@ class Terms:
         if rule.remote_ip_prefix is not None:
             network = rule.remote_ip_prefix
             span = Span(int(network.network_address), int(network.broadcast_address))
-            return self._term(str(network), rule.family, lambda: [span])
+            return self._term(str(network), rule.family, lambda: (span,))
         if rule.remote_group is not None:
             group = rule.remote_group
             return self._term(f"group {group}", rule.family, lambda: self._members(group, rule.family))
@@ -74,20 +78,21 @@ class Terms:
     def _term(self, name: str, family: Family, spans: _Spans) -> Term:
         known = self._known.get((name, family))
         if known is None:
-            known = self._known[(name, family)] = Term(name, merge(spans()))
+            known = self._known[(name, family)] = Term(name, spans())
         return known
 
-    def _members(self, group: str, family: Family) -> list[Span]:
-        return [
-            Span(int(address), int(address))
+    def _members(self, group: str, family: Family) -> tuple[Span, ...]:
+        addresses = {
+            int(address)
             for member in self._policy.members(group)
             if member.vpc.name in self._visible
             for address in member.nic.addresses
             if address.version == family
-        ]
+        }
+        return tuple(Span(address, address) for address in sorted(addresses))
 
-    def _entries(self, name: str, family: Family) -> list[Span]:
+    def _entries(self, name: str, family: Family) -> tuple[Span, ...]:
         group = self._policy.address_group(name)
         if group.ip_version != family:
-            return []
-        return [Span(int(entry.first), int(entry.last)) for entry in group.ranges]
+            return ()
+        return merge([Span(int(entry.first), int(entry.last)) for entry in group.ranges])
