@@ -46,6 +46,18 @@ def test_members_do_not_cut_the_pieces_up():
     assert len(found.hosts) == 100
 
 
+def test_members_that_are_neighbours_are_hosts_one_by_one():
+    first = int(ip_address("10.0.0.11"))
+    group = Term("group", tuple(Span(first + n, first + n) for n in range(5)))
+    found = address_map([group, term("lan", "10.0.0.0/24")], 4)
+    assert [address for address, _ in found.hosts] == [first + n for n in range(5)]
+    assert len({number for _, number in found.hosts}) == 1
+    assert len(found.pieces) == 3, "the prefix is not cut up"
+    fewer = address_map([Term("group", group.spans[:2] + group.spans[3:]), term("lan", "10.0.0.0/24")], 4)
+    assert fewer.pieces == found.pieces
+    assert set(found.hosts) - set(fewer.hosts) == {found.hosts[2]}, "who leaves takes one entry along"
+
+
 def test_a_single_address_left_out_of_a_range_has_its_own_class():
     found = address_map([term("listed", "10.0.0.0/30", "10.0.0.5", "10.0.0.6/31")], 4)
     assert terms_of(found, "10.0.0.4") == ()

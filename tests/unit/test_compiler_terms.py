@@ -59,6 +59,22 @@ def test_each_remote_is_the_set_of_addresses_that_it_names_s5_s8():
     assert spans(policy, "listed") == ["10.1.0.0-10.1.1.7", "10.9.0.1"]
 
 
+def test_members_that_are_neighbours_stay_single_addresses_and_entries_do_not():
+    policy = three_hosts("""
+        address_groups: [{name: ag, entries: [10.9.0.1, 10.9.0.2]}]
+        security_groups:
+          - name: Sg-A
+            rules:
+              - {id: group, direction: ingress, remote_group: Sg-B}
+              - {id: listed, direction: ingress, remote_address_group: ag}
+        ecs:
+          - {name: ecs-a, subnet: subnet-a, addresses: [10.0.0.12, 10.0.0.11], security_groups: [Sg-B]}
+          - {name: ecs-b, subnet: subnet-a, addresses: [10.0.0.13], security_groups: [Sg-B]}
+    """)
+    assert spans(policy, "group") == ["10.0.0.11", "10.0.0.12", "10.0.0.13"]
+    assert spans(policy, "listed") == ["10.9.0.1-10.9.0.2"]
+
+
 def test_an_empty_set_is_not_any_address_s19():
     policy = three_hosts(RULES)
     assert spans(policy, "nobody") == []
