@@ -4,9 +4,10 @@ The steps of `replace`, and what holds if we crash right after each:
 
 1. Observe: which objects and interfaces are there, which generation is in force. Nothing has changed.
 2. Choose the next generation: one that no live flow bears, so that every flow is judged once more (S14).
-3. Switch, one transaction: the new policy is in force, or — if the kernel refuses — the old one untouched.
+3. Prepare, one transaction: the new policy's maps and chains are there, and nothing refers to them.
+4. Switch, one transaction: the new policy is in force, or — if the kernel refuses — the old one untouched.
    The first load, and the fallback after a refused difference, replace both tables whole in one transaction.
-4. Sweep, one transaction: objects that nothing refers to are deleted. If it is lost, the next replacement sweeps them.
+5. Sweep, one transaction: objects that nothing refers to are deleted. If it is lost, the next replacement sweeps them.
 """
 
 from __future__ import annotations
@@ -47,7 +48,8 @@ def replace(namespace: NamespaceProgram, *, require: bool = False) -> Committed:
     generation = next_generation(namespace, observe.generation(tables))
     ruleset = lower(namespace, generation, links.absent)
     transactions = difference(ruleset, tables)
-    whole = set(tables) != {"inet", "netdev"} or not _ran(namespace.name, transactions.switch)
+    steps = [step for step in (transactions.prepare, transactions.switch) if step]
+    whole = set(tables) != {"inet", "netdev"} or not all(_ran(namespace.name, step) for step in steps)
     if whole:
         libnftables.run(namespace.name, render(ruleset))
     swept = whole or not transactions.sweep or _ran(namespace.name, transactions.sweep)

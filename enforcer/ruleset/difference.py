@@ -1,21 +1,25 @@
-"""From what is in the kernel to what shall be there: the smallest pair of transactions, known by names alone.
+"""From what is in the kernel to what shall be there: the smallest transactions, known by names alone.
 
-Names of most objects stand for their content (`names`), so "is it there?" is the whole comparison. Two transactions:
+Names of most objects stand for their content (`names`), so "is it there?" is the whole comparison. Three transactions:
 
-1. *switch* adds the objects that are missing, and refills the fixed chains, sets and maps: base chains stay hooked,
-   every packet meets either the old rules or the new ones, and each hook is passed once. This is the commit (S14).
-2. *sweep* deletes what nothing refers to any more. Not in the same transaction: a packet that entered a chain before
+1. *prepare* adds the objects that are missing and that nothing refers to yet. Not in the same transaction as what will
+   refer to them: the kernel puts the new rules in force before it fills new interval maps, and flows that are judged in
+   between would find the maps empty.
+2. *switch* refills the fixed chains, sets and maps: base chains stay hooked, every packet meets either the old rules or
+   the new ones, and each hook is passed once. This is the commit (S14).
+3. *sweep* deletes what nothing refers to any more. Not in the same transaction: a packet that entered a chain before
    the switch goes on in the old rules but already reads the new state of sets; it must find the old maps complete.
 
-Crashing between the two leaves unreferenced objects, which the next difference sweeps.
+Crashing in between leaves unreferenced objects, which the next difference uses or sweeps.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from enforcer.ruleset.nft import Ruleset, Table
+from enforcer.ruleset.names import GENERATION
+from enforcer.ruleset.nft import Chain, Ruleset, Table
 from enforcer.ruleset.render import identifier, render_table
 
 
@@ -33,26 +37,31 @@ NOTHING = Present(frozenset(), frozenset(), frozenset())
 
 @dataclass(frozen=True, slots=True)
 class Transactions:
-    """Two nft scripts; `sweep` is empty when there is nothing to delete."""
+    """Three nft scripts; `prepare` and `sweep` are empty when there is nothing to add or to delete."""
 
+    prepare: str
     switch: str
     sweep: str
 
 
 def difference(ruleset: Ruleset, present: Mapping[str, Present]) -> Transactions:
     """Compute the transactions that lead from `present` (by table family; none: no such table) to the ruleset."""
+    prepare: list[str] = []
     switch: list[str] = []
     sweep: list[str] = []
     for table in ruleset.tables:
-        switch += _refilled(table, present.get(table.family, NOTHING))
-        sweep += _unreferenced(table, present.get(table.family, NOTHING))
+        there = present.get(table.family, NOTHING)
+        missing = _missing(table, there)
+        prepare += render_table(missing) if missing.sets or missing.chains else ()
+        switch += _refilled(table, there)
+        sweep += _unreferenced(table, there)
     for table in ruleset.tables:
-        switch += render_table(_missing(table, present.get(table.family, NOTHING)))
-    return Transactions("\n".join(switch) + "\n", "\n".join(sweep) + "\n" if sweep else "")
+        switch += render_table(_fixed(table))
+    return Transactions(*("\n".join(lines) + "\n" if lines else "" for lines in (prepare, switch, sweep)))
 
 
 def _refilled(table: Table, present: Present) -> Iterator[str]:
-    """Empty the fixed objects that are there; the table block fills them again."""
+    """Empty the fixed objects that were there; the table block fills them again."""
     where = f"{table.family} {table.name}"
     for chain in table.chains:
         if chain.fixed and chain.name in present.chains:
@@ -63,14 +72,32 @@ def _refilled(table: Table, present: Present) -> Iterator[str]:
 
 
 def _missing(table: Table, present: Present) -> Table:
+    """Return what has to be added; fixed objects that it may refer to are added empty, base chains not at all."""
     known = present.sets | present.maps
+    sets = (entry for entry in table.sets if entry.name not in known)
+    chains = (chain for chain in table.chains if chain.name not in present.chains and not _commits(chain))
+    return Table(
+        table.family,
+        table.name,
+        (),
+        tuple(replace(entry, elements=()) if entry.fixed else entry for entry in sets),
+        tuple(replace(chain, rules=()) if chain.fixed else chain for chain in chains),
+    )
+
+
+def _fixed(table: Table) -> Table:
     return Table(
         table.family,
         table.name,
         table.timeouts,  # adding one that is there changes nothing
-        tuple(entry for entry in table.sets if entry.fixed or entry.name not in known),
-        tuple(chain for chain in table.chains if chain.fixed or chain.name not in present.chains),
+        tuple(entry for entry in table.sets if entry.fixed),
+        tuple(chain for chain in table.chains if chain.fixed or _commits(chain)),
     )
+
+
+def _commits(chain: Chain) -> bool:
+    """Say whether the chain's being there already puts something in force, or says so."""
+    return chain.hook is not None or chain.name.startswith(GENERATION.format(""))
 
 
 def _unreferenced(table: Table, present: Present) -> Iterator[str]:

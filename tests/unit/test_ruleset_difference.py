@@ -1,4 +1,4 @@
-"""From what is in the kernel to what shall be there: known by names, in a switch and a sweep (design §4)."""
+"""From what is in the kernel to what shall be there: known by names, in three transactions (design §4)."""
 
 from __future__ import annotations
 
@@ -38,9 +38,22 @@ def created(script: str, kind: str) -> set[str]:
 
 def test_what_is_there_under_a_name_that_stands_for_content_is_left_alone():
     found = difference(ONE, present(ONE))
-    assert not created(found.switch, "chain") & {c.name for c in ONE.tables[0].chains if not c.fixed}
+    assert found.prepare == ""
+    content = {c.name for c in ONE.tables[0].chains if not c.fixed}
+    assert created(found.switch, "chain") & content == {"generation_1"}
     assert not created(found.switch, "map") & {s.name for s in ONE.tables[0].sets if not s.fixed}
     assert found.sweep == ""
+
+
+def test_nothing_that_is_prepared_is_in_force_before_the_switch():
+    # The kernel fills new interval maps only after it has put the new rules of the same transaction in force.
+    found = difference(OTHER, present(ONE))
+    content = {c.name for c in OTHER.tables[0].chains if not c.fixed} - {"generation_2"}
+    assert created(found.prepare, "chain") == content - present(ONE)["inet"].chains
+    assert "hook" not in found.prepare
+    assert "flush" not in found.prepare
+    assert created(found.prepare, "map").isdisjoint(created(found.switch, "map"))
+    assert not created(difference(OTHER, {}).prepare, "chain") & {"generation_2", "prerouting", "nic_v-ecs-a"}
 
 
 def test_fixed_objects_are_emptied_first_and_filled_again():
@@ -58,7 +71,7 @@ def test_a_change_of_one_port_creates_its_map_and_sweeps_the_old_one():
     found = difference(OTHER, present(ONE))
     new = {s.name for s in OTHER.tables[0].sets} - {s.name for s in ONE.tables[0].sets}
     old = {s.name for s in ONE.tables[0].sets} - {s.name for s in OTHER.tables[0].sets}
-    assert new <= created(found.switch, "map")
+    assert new <= created(found.prepare, "map")
     assert {line.split()[-1] for line in found.sweep.splitlines() if line.startswith("delete map")} == old
     assert "delete chain inet enforcer generation_1" in found.sweep
     assert "generation_2" in created(found.switch, "chain")
@@ -79,7 +92,7 @@ def test_what_is_missing_is_created_whoever_deleted_it():
     there = present(ONE)
     lost = min(s.name for s in ONE.tables[0].sets if s.name.startswith("verdict_"))
     there["inet"] = Present(there["inet"].sets, there["inet"].maps - {lost}, there["inet"].chains)
-    assert lost in created(difference(ONE, there).switch, "map")
+    assert lost in created(difference(ONE, there).prepare, "map")
 
 
 def test_left_over_objects_of_a_lost_sweep_are_swept_next_time():
@@ -99,7 +112,8 @@ def test_from_nothing_the_difference_is_everything():
     assert "flush" not in found.switch
     assert found.sweep == ""
     for table in ONE.tables:
-        assert {chain.name for chain in table.chains} <= created(found.switch, "chain")
+        both = created(found.prepare, "chain") | created(found.switch, "chain")
+        assert {chain.name for chain in table.chains} == both & {chain.name for chain in table.chains}
 
 
 def test_a_nic_that_went_away_takes_its_base_chain_with_it():
@@ -108,4 +122,4 @@ def test_a_nic_that_went_away_takes_its_base_chain_with_it():
     """
     found = difference(lower(compiled(three_hosts(RULES, fewer)), 2), present(ONE))
     assert "delete chain netdev enforcer nic_v-ecs-b" in found.sweep
-    assert "nic_v-ecs-b" not in found.switch
+    assert "nic_v-ecs-b" not in found.prepare + found.switch
