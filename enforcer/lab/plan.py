@@ -238,5 +238,29 @@ def _difference(
     )
 
 
+_EVERY_HOST: Final = (
+    ("ipv4/conf/all/rp_filter", 0),
+    ("ipv4/conf/default/rp_filter", 0),
+    ("ipv4/conf/all/promote_secondaries", 1),
+    ("ipv6/conf/all/accept_dad", 0),
+    ("ipv6/conf/default/accept_dad", 0),
+    ("ipv6/conf/all/accept_ra", 0),
+    ("ipv6/conf/default/accept_ra", 0),
+)
+_FORWARDING: Final = ("ipv4/ip_forward", "ipv6/conf/all/forwarding")
+_ROUTER_ONLY: Final = (
+    ("ipv4/conf/all/send_redirects", 0),
+    ("ipv4/conf/default/send_redirects", 0),
+    ("netfilter/nf_conntrack_generic_timeout", 180),  # S13; elsewhere 600
+)
+
+
+def switches_of(netns: str, role: Role, *, forwards: bool) -> tuple[Switch, ...]:
+    """Return the settings of a host's namespace; forwarding comes first, switching it resets others."""
+    own = _ROUTER_ONLY if role is Role.ROUTER else ()
+    forwarding = tuple((key, int(forwards)) for key in _FORWARDING)
+    return tuple(Switch(netns, key, value) for key, value in (*forwarding, *_EVERY_HOST, *own))
+
+
 LINK_LOCAL: Final = (IPv6Address("fe80::1"), IPv6Address("fe80::2"))
 """The two ends of every wire between routers, and the first is every router's end towards its guests."""

@@ -33,6 +33,7 @@ from enforcer.lab.plan import (
     VirtualIp,
     network_of,
     single,
+    switches_of,
 )
 from enforcer.model import IPAddress, IPNetwork, LoadBalancer, Nic, NicRef, Policy, Subnet, Vpc
 from enforcer.model.layout import (
@@ -54,22 +55,6 @@ RETRANSMISSION: Final = 100
 """After how many milliseconds a neighbour is asked for again; these wires are short, and people wait."""
 GUEST_TABLES: Final = 100
 """The routing table of an instance's n-th NIC is this plus n."""
-
-_EVERY_HOST: Final = (
-    ("ipv4/conf/all/rp_filter", 0),
-    ("ipv4/conf/default/rp_filter", 0),
-    ("ipv4/conf/all/promote_secondaries", 1),
-    ("ipv6/conf/all/accept_dad", 0),
-    ("ipv6/conf/default/accept_dad", 0),
-    ("ipv6/conf/all/accept_ra", 0),
-    ("ipv6/conf/default/accept_ra", 0),
-)
-_FORWARDING: Final = ("ipv4/ip_forward", "ipv6/conf/all/forwarding")
-_ROUTER_ONLY: Final = (
-    ("ipv4/conf/all/send_redirects", 0),
-    ("ipv4/conf/default/send_redirects", 0),
-    ("netfilter/nf_conntrack_generic_timeout", 180),  # S13; elsewhere 600
-)
 
 
 def guest_interface(name: str) -> str:
@@ -158,10 +143,7 @@ class _Wiring:
 
     def _host(self, netns: str, role: Role, owner: str, *, forwards: bool) -> None:
         self._hosts.append(Host(netns, role, owner))
-        # Forwarding first: switching it resets other settings of the namespace.
-        self._switches.extend(Switch(netns, key, int(forwards)) for key in _FORWARDING)
-        router_only = _ROUTER_ONLY if role is Role.ROUTER else ()
-        self._switches.extend(Switch(netns, key, value) for key, value in (*_EVERY_HOST, *router_only))
+        self._switches.extend(switches_of(netns, role, forwards=forwards))
 
     def _router(self, namespace: Namespace) -> None:
         netns, vpc = namespace.name, self._policy.vpc(namespace.vpcs[0])

@@ -107,11 +107,11 @@ def _sctp(ports: tuple[int, int], tag: int, chunk: int, initiate: int, message: 
     parameter = struct.pack("!HH", _SCTP_PARAMETER, 4 + len(message)) + message
     body = struct.pack("!IIHHI", initiate, 65536, 1, 1, initiate) + parameter
     chunks = struct.pack("!BBH", chunk, 0, 4 + len(body)) + body
-    total = _crc32c(struct.pack("!HHII", *ports, tag, 0) + chunks)
+    total = crc32c(struct.pack("!HHII", *ports, tag, 0) + chunks)
     return struct.pack("!HHI", *ports, tag) + struct.pack("<I", total) + chunks
 
 
-def _crc32c(data: bytes) -> int:
+def crc32c(data: bytes) -> int:
     """Return the checksum of SCTP (RFC 9260, appendix A)."""
     value = 0xFFFFFFFF
     for byte in data:
