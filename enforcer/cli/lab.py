@@ -152,7 +152,8 @@ def matrix_command(
     asked = traffics_of(running.policy, protos)
     expected = matrix(running.policy, tuple(asked))
     questions = [(endpoint(running.policy, c.src), endpoint(running.policy, c.dst), c.traffic) for c in expected]
-    observed = probe(running, questions, timeout)
+    with output.progress() as report:
+        observed = probe(running, questions, timeout, lambda done, total: report("probing", done, total))
     cells = [
         {
             "src": cell.src,
