@@ -146,7 +146,9 @@ def play(scene: Scene) -> int:
 
 def grid(cells: list[dict[str, str]], protos: tuple[str, ...]) -> Table:
     """Draw expectation beside observation: one row per pair of hosts, one column per protocol."""
-    table = Table(box=None, pad_edge=True, header_style="bold", caption="expected / observed", caption_justify="left")
+    table = Table(
+        box=None, padding=(0, 1, 0, 0), header_style="bold", caption="expected / observed", caption_justify="left"
+    )
     table.add_column("from → to", no_wrap=True)
     for proto in protos:
         table.add_column(proto, no_wrap=True)
