@@ -19,7 +19,7 @@ from enforcer.errors import UsageError
 from enforcer.model.instances import ExternalHost
 from enforcer.model.policy import NicRef, Policy
 from enforcer.model.topology import LoadBalancer
-from enforcer.model.words.addresses import IPAddress
+from enforcer.model.words.addresses import IPAddress, IPNetwork
 from enforcer.model.words.protocols import Family
 from enforcer.model.words.wording import shown, suggestion
 
@@ -139,11 +139,18 @@ def _owners(policy: Policy, text: str, address: IPAddress, vpc: str) -> Iterator
     for balancer in policy.load_balancers:
         if balancer.address == address and policy.vpc_of_subnet(balancer.subnet).name == vpc:
             yield Endpoint(text, None, None, (address,), balancer)
-    inside = any(address in subnet for subnet in policy.vpc(vpc).subnets)
+    networks = [network for subnet in policy.vpc(vpc).subnets for network in subnet.networks]
     for ref in refs:
-        for allowed in ref.nic.allowed_addresses:
-            if address in allowed and (inside or allowed.num_addresses == 1):
-                yield Endpoint(text, ref, None, (address,))
+        if any(address in allowed and _names_hosts(allowed, networks) for allowed in ref.nic.allowed_addresses):
+            yield Endpoint(text, ref, None, (address,))
+
+
+def _names_hosts(allowed: IPNetwork, networks: list[IPNetwork]) -> bool:
+    """Return whether an allowed network means hosts – one address, or a part of a subnet – not what is forwarded."""
+    return allowed.num_addresses == 1 or any(
+        one.version == allowed.version and one.prefixlen < allowed.prefixlen and allowed.network_address in one
+        for one in networks
+    )
 
 
 def home_of(policy: Policy, end: Endpoint) -> str | None:

@@ -61,9 +61,9 @@ HOSTILE = {
 @pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE.keys())
 @pytest.mark.timeout(60)
 def test_hostile_input_gets_a_clear_error_in_seconds(text: str | bytes):
-    begun = time.perf_counter()
+    begun = time.process_time()
     found = problems(text)
-    assert time.perf_counter() - begun < 10  # 2.5 at most where this was measured; slow machines run tests too
+    assert time.process_time() - begun < 8  # 1.6 at most where this was measured; slow machines run tests too
     assert 1 <= len(found) <= 1001
     assert all(len(str(problem)) < 600 for problem in found)
     assert all(str(problem).isprintable() for problem in found)

@@ -274,8 +274,8 @@ def test_two_thousand_nics_and_six_thousand_addresses_parse_in_seconds():
     ]
     groups = [{"name": f"g{n}", "rules": rules} for n in range(50)]
     text = json.dumps({"version": 1, "vpcs": vpcs, "security_groups": groups, "ecs": hosts})
-    begun = time.perf_counter()
+    begun = time.process_time()
     policy = parse_policy(text)
     assert sum(len(policy.members(f"g{n}")) for n in range(50)) == 4_000
     assert sum(len(ref.nic.addresses) for ref in policy.nics()) == 6_000
-    assert time.perf_counter() - begun < 8  # 0.5 where this was measured
+    assert time.process_time() - begun < 8  # 0.5 where this was measured
