@@ -130,6 +130,17 @@ def test_a_rule_reads_as_one_line(fields: str, text: str):
     assert rule(fields).text() == text
 
 
+def test_a_rule_with_an_address_group_reads_as_one_line_and_is_costly_s9():
+    policy = parsed("""
+        version: 1
+        address_groups: [{name: ag}]
+        security_groups: [{name: Sg-A, rules: [{direction: egress, action: deny, remote_address_group: ag}]}]
+    """)
+    (found,) = policy.group("Sg-A").rules
+    assert found.text() == "deny egress IPv4 all to address group ag (priority 1)"
+    assert found.costly
+
+
 @pytest.mark.parametrize(
     ("fields", "inconsecutive", "costly"),
     [

@@ -279,3 +279,74 @@ def test_two_thousand_nics_and_six_thousand_addresses_parse_in_seconds():
     assert sum(len(policy.members(f"g{n}")) for n in range(50)) == 4_000
     assert sum(len(ref.nic.addresses) for ref in policy.nics()) == 6_000
     assert time.process_time() - begun < 8  # 0.5 where this was measured
+
+
+@pytest.mark.parametrize(
+    ("section", "error"),
+    [
+        ("ecs: [{name: e, nics: []}]", "ecs[e].nics: is an empty list; write at least one NIC"),
+        (
+            "ecs: [{name: e, subnet: subnet-a, addresses: []}]",
+            "ecs[e].addresses: is an empty list; write at least one address",
+        ),
+        (
+            "ecs: [{name: e, nics: [{name: n, subnet: subnet-a, addresses: [192.168.0.5]}, "
+            "{name: n, subnet: subnet-a, addresses: [192.168.0.6]}]}]",
+            "ecs[e].nics[n].name: 'n' is listed twice; name each NIC once",
+        ),
+        (
+            "external_hosts: [{name: h, addresses: [203.0.113.1, 203.0.113.1]}]",
+            "external_hosts[h].addresses[1]: '203.0.113.1' is listed twice; write each address once",
+        ),
+        ("ecs: [ecs-a]", "ecs[0]: 'ecs-a' stands where a mapping is expected; write 'key: value' pairs"),
+        (
+            "ecs: [{name: [e], subnet: subnet-a, addresses: [192.168.0.5]}]",
+            "ecs[0].name: a list stands where text is expected; write a text",
+        ),
+        (
+            "marks: {packet_bit: 0xzz}",
+            "marks.packet_bit: '0xzz' is not a mask; write 32 bits like 0x1000",
+        ),
+        (
+            "marks: {packet_bit: true}",
+            "marks.packet_bit: true is not a mask; write 32 bits like 0x1000",
+        ),
+        (
+            "load_balancers: [{name: l, subnet: subnet-a, address: 192.168.0.9, listeners: [{protocol: tcp, port: 80, "
+            "backends: [{ecs: e, port: 80}, {ecs: e, port: 80}]}]}]",
+            "load_balancers[l].listeners[0].backends[1]: 'e port 80' is listed twice; write each backend once",
+        ),
+        (
+            "address_groups: &a !!seq []",
+            "address_groups: the tag 'tag:yaml.org,2002:seq' is not supported; leave it out",
+        ),
+        (
+            "security_groups: [{name: x.1, colour: [&a 1, *a]}]",
+            "security_groups[x.1].colour: is not a known key here; leave it out",
+        ),
+    ],
+)  # fmt: skip
+def test_mistakes_that_need_a_list_to_make(section: str, error: str):
+    assert error in [f"{problem.where}: {problem.message}" for problem in problems(REGION, section)]
+
+
+def test_two_routes_to_one_destination_are_one_too_many():
+    routes = "routes: [{destination: 0.0.0.0/0, next_hop: e}, {destination: 0.0.0.0/0, next_hop: e}]"
+    assert "vpcs[v].routes[1].destination: '0.0.0.0/0' is listed twice; write one route for each destination" in errors(
+        "version: 1", f"vpcs: [{{name: v, subnets: [], {routes}}}]"
+    )[0]  # fmt: skip
+
+
+def test_null_leaves_out_what_has_no_effect_on_what_is_allowed():
+    policy = region("""
+        security_groups: [{name: a, description: null, rules: [{id: null, direction: egress, description: null}]}]
+        ecs: [{name: e, type: null, subnet: subnet-a, addresses: [192.168.0.5], mac: null, interface: null}]
+    """)
+    assert (policy.group("a").rules[0].id, policy.group("a").description) == ("rule-1", "")
+    assert (policy.ecs[0].type, policy.ecs[0].nics[0].mac, policy.ecs[0].nics[0].interface) == (None, None, None)
+
+
+@pytest.mark.parametrize("key", ["remote_ip_prefix", "remote_group", "remote_address_group", "icmp_type", "priority"])
+def test_null_never_widens_a_rule_s19(key: str):
+    (problem,) = problems("version: 1", f"security_groups: [{{name: a, rules: [{{direction: ingress, {key}: null}}]}}]")
+    assert problem.where == f"security_groups[a].rules[0].{key}"
