@@ -23,7 +23,6 @@ from enforcer.model.words.protocols import (
     Direction,
     DirectionWord,
     Ethertype,
-    Family,
     IpVersion,
     PortRange,
     Ports,
@@ -269,6 +268,3 @@ class AddressGroup(Item):
 def default_group() -> SecurityGroup:
     """Return the group `default` of a policy that does not define it (S2)."""
     return SecurityGroup.model_validate({"name": "default"})
-
-
-__all__ = ["AddressGroup", "Family", "FastAdd", "Rule", "SecurityGroup", "default_group", "template_rules"]
