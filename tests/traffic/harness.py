@@ -50,7 +50,8 @@ PATIENCE = 5.0
 def policy(*texts: str, hosts: str = HOSTS) -> str:
     """Join the hosts and the security groups of a test; Sg-A, Sg-B and Sg-C that are not given have no rule."""
     groups = "\n".join(dedent(text) for text in texts)
-    missing = [f"  - {{name: {name}, rules: []}}\n" for name in ("Sg-A", "Sg-B", "Sg-C") if f"name: {name}," not in groups]
+    names = (name for name in ("Sg-A", "Sg-B", "Sg-C") if f"name: {name}," not in groups)
+    missing = [f"  - {{name: {name}, rules: []}}\n" for name in names]
     if "security_groups:\n" not in groups:
         groups += "\nsecurity_groups:\n"
     return hosts + groups.replace("security_groups:\n", f"security_groups:\n{''.join(missing)}")
@@ -71,7 +72,7 @@ def until(condition: Callable[[], object], what: str, patience: float = PATIENCE
 
 
 def put_in_force(text: str, name: str) -> int:
-    """Put a policy in force on wires that are there; return the monotonic time (ns) at which the commit had returned."""
+    """Put a policy in force on wires that are there; return the monotonic time in ns after the commit."""
     parsed = parse_policy(text)
     replace_all(compile_policy(parsed, lab_layout(parsed, name)), require=True)
     return time.monotonic_ns()
@@ -109,6 +110,11 @@ class Stand:
         """Return a host's first address of a family."""
         found: dict[str, tuple[IPAddress, ...]] = {each.name: each.addresses for each in self.lab.hosts()}
         return next(str(address) for address in found[host] if address.version == family)
+
+    def forget(self) -> None:
+        """Empty the routers' connection tracking: what earlier tests left behind is no conversation of the next one."""
+        for vpc, _ in self.lab.dataplanes():
+            self.run(vpc, "conntrack", "-F")
 
     def run(self, host: str, *words: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         """Run a command inside a host or router."""
