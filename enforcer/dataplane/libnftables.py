@@ -8,6 +8,8 @@ ask DNS).
 from __future__ import annotations
 
 import json
+import os
+import re
 from typing import Any
 
 from nftables import Nftables
@@ -19,10 +21,13 @@ from enforcer.errors import TransactionRefused
 def run(netns: str, script: str) -> None:
     """Run a script as one transaction in a namespace ("" is our own): all of it holds afterwards, or none.
 
-    Raises TransactionRefused with nft's message and the line of the script that it names.
+    Raises TransactionRefused with nft's message and the line of the script that it names. The script is included from
+    a file in memory: about a command of many lines, libnftables 1.0.6 does not say which line it means.
     """
-    with entered(netns):
-        status, _, message = _context().cmd(script)
+    with os.fdopen(os.memfd_create("nft", os.MFD_CLOEXEC), "w", encoding="utf-8") as file, entered(netns):
+        file.write(script)
+        file.flush()
+        status, _, message = _context().cmd(f'include "/proc/self/fd/{file.fileno()}"')
     if status != 0:
         raise TransactionRefused(f"{_place(netns)}: nftables refused the transaction: {_explained(message, script)}")
 
@@ -72,10 +77,9 @@ def _place(netns: str) -> str:
 
 
 def _explained(message: str, script: str) -> str:
-    """Add the script's own line to nft's message, which names it as `<input>:LINE:COLUMN-COLUMN`."""
-    first = message.strip().splitlines()
-    parts = first[0].split(":") if first else []
-    if len(parts) > 2 and parts[1].isdigit() and int(parts[1]) <= len(script.splitlines()):
-        line = script.splitlines()[int(parts[1]) - 1].strip()
-        return f"line {parts[1]}: {line!r}: {':'.join(parts[3:]).strip()}"
-    return message.strip()
+    """Say nft's first complaint with the line of the script; nft writes `/proc/self/fd/N:LINE:COLUMN-COLUMN: …`."""
+    found = re.search(r"^/proc/self/fd/\d+:(\d+):[\d-]+: (.*)$", message, re.MULTILINE)
+    lines = script.splitlines()
+    if found is None or int(found[1]) > len(lines):
+        return message.strip()
+    return f"line {found[1]}: {lines[int(found[1]) - 1].strip()!r}: {found[2]}"
