@@ -12,11 +12,12 @@ The steps of `replace`, and what holds if we crash right after each:
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from enforcer.compiler import NamespaceProgram, Program
 from enforcer.dataplane import libnftables, observe
-from enforcer.errors import AttachmentRefused, EnforcerError, TransactionRefused
+from enforcer.errors import AttachmentRefused, EnforcerError, SystemRefused, TransactionRefused
 from enforcer.ruleset import difference, lower, render
 from enforcer.ruleset.names import TABLE
 from enforcer.ruleset.skeleton import stamp_bits
@@ -45,7 +46,10 @@ def replace(namespace: NamespaceProgram, *, require: bool = False) -> Committed:
     """
     links = _links(namespace, require=require)
     tables = observe.present(namespace.name)
-    generation = next_generation(namespace, observe.generation(tables))
+    mask = namespace.marks.connection_mask
+    generation = next_generation(
+        namespace, observe.generation(tables), lambda stamp: observe.stamped(namespace.name, stamp, mask)
+    )
     ruleset = lower(namespace, generation, links.absent)
     transactions = difference(ruleset, tables)
     steps = [step for step in (transactions.prepare, transactions.switch) if step]
@@ -73,18 +77,22 @@ def _ran(netns: str, script: str) -> bool:
     return True
 
 
-def next_generation(namespace: NamespaceProgram, current: int) -> int:
-    """Choose a generation whose stamp no live flow bears: the one after `current`, else the next that is free.
+def next_generation(namespace: NamespaceProgram, current: int, borne: Callable[[int], bool]) -> int:
+    """Choose a generation whose stamp no live flow has: the one after `current`, else the next that is free.
 
-    Right after a first load only conntrack knows which stamps an earlier life of ours has given.
+    Right after a first load only conntrack knows which stamps an earlier life of ours has given. `borne` says whether a
+    flow has a stamp. Raises SystemRefused when all stamps are borne: one of them would make a revoked flow look judged.
     """
     mask = namespace.marks.connection_mask
     most = mask // (mask & -mask)
-    candidate = current
-    while True:
-        candidate = candidate % most + 1
-        if not observe.stamped(namespace.name, stamp_bits(namespace, candidate), mask):
+    for step in range(most):
+        candidate = (current + step) % most + 1
+        if not borne(stamp_bits(namespace, candidate)):
             return candidate
+    raise SystemRefused(
+        f"connection mask 0x{mask:08x}: live connections bear all of its {most} stamps; "
+        "write a wider marks.connection_mask, or wait until idle connections have ended"
+    )
 
 
 def clear(netns: str) -> bool:
