@@ -58,8 +58,7 @@ def router_script(
         for listener in balancer.listeners:
             if backends := backend_places(policy, balancer, listener):
                 into.append(_distribute(balancer.address, listener, backends))
-                if not listener.transfer_client_ip:
-                    out.append(_hide_client(balancer.address, listener))
+                out += _hide_clients(balancer.address, listener, backends)
     if private:
         pairs = ", ".join(f"{public} : {address}" for public, address in private.items())
         into.append(f'iifname "{UPLINK}" dnat ip to ip daddr map {{ {pairs} }}')
@@ -67,7 +66,7 @@ def router_script(
         out.append(f'oifname "{UPLINK}" snat ip to ip saddr map {{ {pairs} }}')
     own = f"ip saddr != {{ {', '.join(str(address) for address in private.values())} }} " if private else ""
     forward = (f'oifname "{UPLINK}" meta nfproto ipv4 {own}drop',)
-    closed = tuple(f"{_daddr(balancer.address)} meta l4proto {{ tcp, udp }} drop" for balancer in balancers)
+    closed = tuple(f"{_daddr(balancer.address)} drop" for balancer in balancers)  # it is its listeners, no host
     return _table(
         (
             ("prerouting", "type nat hook prerouting priority dstnat", tuple(into)),
@@ -108,12 +107,19 @@ def _distribute(address: IPAddress, listener: Listener, backends: tuple[tuple[Ni
     return f"{match} numgen inc mod {len(backends)} map {{ {choices} }}"
 
 
-def _hide_client(address: IPAddress, listener: Listener) -> str:
-    source = SHARED_BALANCER if address.version == 4 else address
-    return (
-        f"ct status dnat ct original {_daddr(address)} meta l4proto {listener.protocol} "
-        f"ct original proto-dst {listener.port} snat {_family(address)} to {source}"
-    )
+def _hide_clients(
+    address: IPAddress, listener: Listener, backends: tuple[tuple[NicRef, IPAddress, int], ...]
+) -> tuple[str, ...]:
+    """Put the balancer's address in place of the client's.
+
+    With `transfer_client_ip` only where the client is the backend itself, which would take its own packets for forged.
+    """
+    family, source = _family(address), SHARED_BALANCER if address.version == 4 else address
+    match = f"ct status dnat ct original {_daddr(address)} meta l4proto {listener.protocol}"
+    match += f" ct original proto-dst {listener.port}"
+    if not listener.transfer_client_ip:
+        return (f"{match} snat {family} to {source}",)
+    return tuple(f"{match} {family} saddr {to} {family} daddr {to} snat {family} to {source}" for _, to, _ in backends)
 
 
 def _table(chains: tuple[tuple[str, str, tuple[str, ...]], ...]) -> str:

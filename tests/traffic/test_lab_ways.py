@@ -200,7 +200,9 @@ def test_a_balancer_passes_connections_to_its_backends_and_nothing_else(labs):
     lab = labs.up(BALANCED)
     assert lab.blocked(("client", "elb", "tcp/80"), ("client", "elb", "tcp/81"), ("client", "elb", "udp/53")) == set()
     assert lab.blocked(("client", "elb6", "tcp/80"), ("client", "elb6", "udp/53")) == set()
+    assert lab.blocked(("one", "elb", "tcp/80"), ("one", "elb6", "tcp/80"), ("two", "elb", "udp/53")) == set()
     unanswered = {("client", "elb", "tcp/82"), ("client", "elb", "udp/54"), ("client", "elb6", "tcp/81")}
+    unanswered |= {("client", "elb", "icmp"), ("client", "elb6", "icmpv6"), ("client", "elb", "gre")}
     assert lab.blocked(*unanswered) == unanswered
 
 

@@ -163,6 +163,8 @@ table inet lab {
   }
   chain postrouting {
     type nat hook postrouting priority srcnat; policy accept;
+    ct status dnat ct original ip daddr 10.0.0.100 meta l4proto tcp ct original proto-dst 80 \
+ip saddr 10.0.0.12 ip daddr 10.0.0.12 snat ip to 100.125.0.1
     ct status dnat ct original ip daddr 10.0.0.100 meta l4proto udp ct original proto-dst 53 snat ip to 100.125.0.1
     oifname "up-inet" snat ip to ip saddr map { 10.0.0.11 : 198.51.100.10 }
   }
@@ -172,7 +174,7 @@ table inet lab {
   }
   chain input {
     type filter hook input priority filter; policy accept;
-    ip daddr 10.0.0.100 meta l4proto { tcp, udp } drop
+    ip daddr 10.0.0.100 drop
   }
 }
 """
