@@ -2,7 +2,7 @@
 
     classify   address ──▶ class         two maps, shared by all policies of a namespace and family
     local      class ──▶ local class     one small map per policy
-    regions    local class . protocol . sub-key ──▶ return | drop     one verdict map per policy
+    verdict    local class . protocol . sub-key ──▶ return | drop     up to four maps per policy (`levels`)
 
 The packet's priority is the register that carries the class from one lookup to the next: at these hooks it decides
 nothing yet, while the packet mark does (policy routing). It is set back to 0 after a judgement that used it.
@@ -16,10 +16,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from enforcer.compiler.program import ANY_PROTOCOL, ANY_SUBKEY, REST, UNCLASSED, AddressMap, Region, SidePolicy, Span
+from enforcer.compiler.program import REST, UNCLASSED, AddressMap, Decider, SidePolicy
 from enforcer.compiler.sides import digest
-from enforcer.model import ICMP, ICMPV6, TCP, UDP, Action, Direction, Family
+from enforcer.model import ICMP, ICMPV6, Action, Direction, Family
 from enforcer.ruleset import names
+from enforcer.ruleset.levels import Levels, levels
 from enforcer.ruleset.nft import (
     DROP,
     RETURN,
@@ -29,6 +30,7 @@ from enforcer.ruleset.nft import (
     Element,
     Field,
     Interval,
+    Key,
     Load,
     Match,
     Rule,
@@ -119,14 +121,21 @@ def lower_policy(policy: SidePolicy, classify: Classifier) -> tuple[Judge, tuple
     scratch = by_address(policy)
     content = digest(policy.key, classify.source if scratch else "")
     chain, reply = names.POLICY.format(content), names.POLICY_REPLY.format(content)
-    sets = tuple(_sets(policy))
+    found = levels(policy)
+    sets = tuple(_sets(policy, found))
+    default = found.classes[0][1] if found.classes and not scratch else None
     inward = policy.direction is Direction.INGRESS
     comment = f"{policy.direction} IPv{policy.family}: {', '.join(policy.groups)}"
     chains = (
-        Chain(chain, tuple(_chain(policy, sets, classify.source if inward else classify.destination)), None, comment),
+        Chain(
+            chain,
+            tuple(_chain(policy, sets, default, classify.source if inward else classify.destination)),
+            None,
+            comment,
+        ),
         Chain(
             reply,
-            tuple(_chain(policy, sets, classify.destination if inward else classify.source, reply=True)),
+            tuple(_chain(policy, sets, default, classify.destination if inward else classify.source, reply=True)),
             None,
             f"{comment} (replies)",
         ),
@@ -134,94 +143,74 @@ def lower_policy(policy: SidePolicy, classify: Classifier) -> tuple[Judge, tuple
     return Judge(chain, reply, scratch), sets, chains
 
 
-def _chain(policy: SidePolicy, sets: tuple[Set, ...], classify: str, *, reply: bool = False) -> Iterator[Rule]:
-    uniform = _uniform(policy)
-    if uniform is not None:
-        yield rule(Counter(), _verdict(uniform), comment=str(uniform.decider))
-        return
-    prefix: tuple[Field, ...] = ()
-    if by_address(policy):
-        prefix = (Field.PRIORITY,)
+def _chain(
+    policy: SidePolicy, sets: tuple[Set, ...], default: Decider | None, classify: str, *, reply: bool = False
+) -> Iterator[Rule]:
+    prefix = _prefix(policy)
+    if prefix:
         yield rule(jump(classify))
         yield rule(Load(Field.PRIORITY, names.LOCAL.format(_local_digest(policy))))
         yield rule(Match(Field.PRIORITY, UNCLASSED, ">="), SetPriority(REST))
     for entry in sets:
-        if entry.value != "verdict":
-            continue
-        if len(entry.key) == len(prefix) + 1:
-            yield rule(Dispatch((*prefix, Field.L4PROTO), entry.name))
-        elif reply:
-            yield rule(Dispatch((*prefix, Field.L4PROTO, Field.SOURCE_PORT), entry.name))
-        else:
-            icmp = ICMP_OF[policy.family]
-            key = (*prefix, Field.L4PROTO)
-            yield rule(Match(Field.L4PROTO, icmp, "!="), Dispatch((*key, Field.DESTINATION_PORT), entry.name))
-            yield rule(Match(Field.L4PROTO, icmp), Dispatch((*key, Field.SOURCE_PORT), entry.name))
-    yield rule(Counter(), DROP, comment=NO_MATCH)
+        if entry.value == "verdict":
+            yield from _ask(entry, prefix, ICMP_OF[policy.family], reply=reply)
+    if default is None:
+        yield rule(Counter(), DROP, comment=NO_MATCH)
+    else:
+        yield rule(Counter(), _verdict(default), comment=str(default))
 
 
-def _uniform(policy: SidePolicy) -> Region | None:
-    """Return the one region that covers everything, if there is one."""
-    regions = policy.classes[0].regions
-    if by_address(policy) or len(regions) != 1:
-        return None
-    whole = regions[0].protocols == ANY_PROTOCOL and regions[0].subkeys == ANY_SUBKEY
-    return regions[0] if whole else None
+def _ask(entry: Set, prefix: tuple[Field, ...], icmp: int, *, reply: bool) -> Iterator[Rule]:
+    """Ask one verdict map, by the port where it has one.
+
+    The port of a reply is its source port, and so are type and code of ICMP. The protocol is part of the key, so a
+    guard is needed only where one map has both kinds: what ICMP has in the place of a port is a checksum.
+    """
+    if len(entry.key) <= len(prefix) + 1:
+        yield rule(Dispatch(entry.key, entry.name))
+        return
+    key = (*prefix, Field.L4PROTO)
+    kinds = {element.key[len(prefix)] == icmp for element in entry.elements}
+    if reply:
+        yield rule(Dispatch((*key, Field.SOURCE_PORT), entry.name))
+        return
+    if False in kinds:
+        guard = (Match(Field.L4PROTO, icmp, "!="),) if True in kinds else ()
+        yield rule(*guard, Dispatch((*key, Field.DESTINATION_PORT), entry.name))
+    if True in kinds:
+        guard = (Match(Field.L4PROTO, icmp),) if False in kinds else ()
+        yield rule(*guard, Dispatch((*key, Field.SOURCE_PORT), entry.name))
 
 
-def _verdict(region: Region) -> Verdict:
-    return RETURN if region.decider.action is Action.ALLOW else DROP
+def _prefix(policy: SidePolicy) -> tuple[Field, ...]:
+    """Return the part of every key that is the local class; none if addresses make no difference."""
+    return (Field.PRIORITY,) if by_address(policy) else ()
+
+
+def _verdict(decider: Decider) -> Verdict:
+    return RETURN if decider.action is Action.ALLOW else DROP
 
 
 def _local_digest(policy: SidePolicy) -> str:
     return digest(policy.locals)
 
 
-def _sets(policy: SidePolicy) -> Iterator[Set]:
-    """Yield the maps of a policy: local classes, regions, and regions of portless protocols alone.
-
-    The last is for packets too short to have a port where another protocol has one: reading it would end the rule.
-    """
-    if _uniform(policy):
-        return
-    prefix: tuple[Field, ...] = ()
-    if by_address(policy):
-        prefix = (Field.PRIORITY,)
+def _sets(policy: SidePolicy, found: Levels) -> Iterator[Set]:
+    """Yield the maps of a policy in the order in which they are asked; a level without entries has no map."""
+    prefix = _prefix(policy)
+    if prefix:
         elements = tuple(Element((number,), local) for number, local in policy.locals)
         yield Set(names.LOCAL.format(_local_digest(policy)), prefix, elements, "classid")
-    for suffix, fields, elements in (
-        ("", (Field.L4PROTO, Field.DESTINATION_PORT), tuple(_regions(policy, prefix))),
-        ("_portless", (Field.L4PROTO,), tuple(_portless(policy, prefix))),
-    ):
-        if elements:
-            name = names.REGIONS.format(digest(prefix, elements)) + suffix
-            yield Set(name, (*prefix, *fields), elements, "verdict", interval=True, counted=True)
-
-
-def _regions(policy: SidePolicy, prefix: tuple[Field, ...]) -> Iterator[Element]:
-    for entry in policy.classes:
-        for region in entry.regions:
-            head = (entry.number,) if prefix else ()
-            key = (*head, Interval(*region.protocols), Interval(*region.subkeys))
-            yield Element(key, _verdict(region), str(region.decider))
-
-
-def _portless(policy: SidePolicy, prefix: tuple[Field, ...]) -> Iterator[Element]:
-    ported = (TCP, UDP, ICMP_OF[policy.family])
-    for entry in policy.classes:
-        for region in entry.regions:
-            for span in without(region.protocols, ported):
-                head = (entry.number,) if prefix else ()
-                yield Element((*head, Interval(*span)), _verdict(region), str(region.decider))
-
-
-def without(span: Span, numbers: tuple[int, ...]) -> Iterator[Span]:
-    """Yield what is left of a span without some numbers."""
-    first = span.first
-    for number in sorted(numbers):
-        if first <= number <= span.last:
-            if first < number:
-                yield Span(first, number - 1)
-            first = number + 1
-    if first <= span.last:
-        yield Span(first, span.last)
+    protocol, port = (*prefix, Field.L4PROTO), (*prefix, Field.L4PROTO, Field.DESTINATION_PORT)
+    entries: list[tuple[str, tuple[Field, ...], list[tuple[Key, Decider]], bool]] = [
+        (names.POINTS, port, [((n, proto, sub), d) for n, proto, sub, d in found.points], False),
+        (names.RANGES, port, [((n, proto, Interval(*span)), d) for n, proto, span, d in found.ranges], True),
+        (names.PROTOCOLS, protocol, [((n, proto), d) for n, proto, d in found.protocols], False),
+        (names.CLASSES, prefix, [((n,), d) for n, d in found.classes] if prefix else [], False),
+    ]
+    skip = 0 if prefix else 1  # where addresses make no difference, keys have no class
+    for name, fields, keys, interval in entries:
+        if keys:
+            elements = tuple(Element(key[skip:], _verdict(decider), str(decider)) for key, decider in keys)
+            content = digest(fields, elements)
+            yield Set(name.format(content), fields, elements, "verdict", interval=interval, counted=True)
