@@ -7,17 +7,19 @@ The steps of `replace`, and what holds if we crash right after each:
 3. Prepare, one transaction: the new policy's maps and chains are there, and nothing refers to them.
 4. Switch, one transaction: the new policy is in force, or — if the kernel refuses — the old one untouched.
    The first load, and the fallback after a refused difference, replace both tables whole in one transaction.
-5. Sweep, one transaction: objects that nothing refers to are deleted. If it is lost, the next replacement sweeps them.
+5. End the conversations of addresses that left their interface (S14): the next owner inherits none.
+6. Sweep, one transaction: objects that nothing refers to are deleted. If it is lost, the next replacement sweeps them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
 from enforcer.compiler import NamespaceProgram, Program
-from enforcer.dataplane import libnftables, observe
+from enforcer.dataplane import flows, libnftables, observe
 from enforcer.errors import AttachmentRefused, EnforcerError, SystemRefused, TransactionRefused
+from enforcer.model import IPAddress
 from enforcer.ruleset import difference, lower, render
 from enforcer.ruleset.names import TABLE
 from enforcer.ruleset.skeleton import stamp_bits
@@ -46,6 +48,7 @@ def replace(namespace: NamespaceProgram, *, require: bool = False) -> Committed:
     """
     links = _links(namespace, require=require)
     tables = observe.present(namespace.name)
+    before = observe.owners(namespace.name) if "netdev" in tables else None
     mask = namespace.marks.connection_mask
     generation = next_generation(
         namespace, observe.generation(tables), lambda stamp: observe.stamped(namespace.name, stamp, mask)
@@ -56,6 +59,8 @@ def replace(namespace: NamespaceProgram, *, require: bool = False) -> Committed:
     whole = set(tables) != {"inet", "netdev"} or not all(_ran(namespace.name, step) for step in steps)
     if whole:
         libnftables.run(namespace.name, render(ruleset))
+    if ended := _ended(before, namespace, links.absent):
+        flows.end(namespace.name, ended)
     swept = whole or not transactions.sweep or _ran(namespace.name, transactions.sweep)
     return Committed(namespace.name, generation, whole, swept, tuple(sorted(links.absent)))
 
@@ -66,6 +71,27 @@ def _links(namespace: NamespaceProgram, *, require: bool) -> observe.Links:
         missing = ", ".join(sorted(links.absent))
         raise AttachmentRefused(f"interface {missing}: does not exist; create it first, or apply without --require")
     return links
+
+
+def _ended(
+    before: Mapping[IPAddress, frozenset[str]] | None, namespace: NamespaceProgram, absent: Collection[str]
+) -> set[IPAddress]:
+    """Find the addresses whose conversations end (S14): none of their interfaces had them before.
+
+    An address that comes is among them: if we crashed before its last owner's conversations were ended, they are now.
+    `before` None: we know nothing of an earlier life, and end nothing.
+    """
+    if before is None:
+        return set()
+    after: dict[IPAddress, set[str]] = {}
+    for nic in namespace.nics:
+        if nic.interface not in absent:
+            for network in nic.addresses:
+                if network.num_addresses == 1:
+                    after.setdefault(network.network_address, set()).add(nic.interface)
+    return {
+        each for each in before.keys() | after.keys() if before.get(each, frozenset()).isdisjoint(after.get(each, ()))
+    }
 
 
 def _ran(netns: str, script: str) -> bool:

@@ -62,6 +62,19 @@ def names(netns: str) -> list[dict[str, Any]]:
     return found
 
 
+def elements(netns: str, entry: str) -> list[tuple[str, ...]]:
+    """Return the keys of a set, `set FAMILY TABLE NAME`, of concatenated values; nothing if there is no such set."""
+    with entered(netns):
+        context = _context()
+        context.set_json_output(True)
+        status, output, message = context.cmd(f"list {entry}")
+    if status != 0:
+        _absent_or_refused(netns, message)
+        return []
+    found = (each["set"] for each in json.loads(output)["nftables"] if "set" in each)
+    return [tuple(str(part) for part in key["concat"]) for content in found for key in content.get("elem", ())]
+
+
 def _context() -> Any:
     return Nftables()
 

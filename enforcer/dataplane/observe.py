@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from ipaddress import ip_address
 
 from pyroute2 import IPRoute
 from pyroute2.netlink.nfnetlink.nfctsocket import NFCTSocket
@@ -14,8 +15,9 @@ from pyroute2.netlink.nfnetlink.nfctsocket import NFCTSocket
 from enforcer.dataplane import libnftables
 from enforcer.dataplane.namespaces import entered
 from enforcer.errors import AttachmentRefused
+from enforcer.model import IPAddress
 from enforcer.ruleset import Present
-from enforcer.ruleset.names import GENERATION, TABLE
+from enforcer.ruleset.names import GENERATION, SOURCES, TABLE
 
 _FAMILIES = ("inet", "netdev")
 
@@ -42,6 +44,16 @@ def generation(tables: dict[str, Present]) -> int:
     prefix = GENERATION.format("")
     chains = tables["inet"].chains if "inet" in tables else frozenset()
     return max((int(name.removeprefix(prefix)) for name in chains if name.startswith(prefix)), default=0)
+
+
+def owners(netns: str) -> dict[IPAddress, frozenset[str]]:
+    """Return the interfaces in force of each address; one that went away since is a number, no name."""
+    found: dict[IPAddress, frozenset[str]] = {}
+    for name in SOURCES.values():
+        for interface, address in libnftables.elements(netns, f"set netdev {TABLE} {name}"):
+            key = ip_address(address)
+            found[key] = found.get(key, frozenset()) | {interface}
+    return found
 
 
 def stamped(netns: str, stamp: int, mask: int) -> bool:
