@@ -11,6 +11,7 @@ from ipaddress import ip_network
 from enforcer.compiler.classes import address_map
 from enforcer.compiler.effective import effective_rules
 from enforcer.compiler.program import (
+    FAMILIES,
     AddressMap,
     BalancerExemption,
     NamespaceProgram,
@@ -24,7 +25,6 @@ from enforcer.compiler.terms import Term, Terms
 from enforcer.model import TCP, UDP, Attachment, Direction, Family, Layout, Namespace, Policy
 
 _ListKey = tuple[tuple[str, ...], str, Direction, Family]
-FAMILIES: tuple[Family, ...] = (4, 6)
 
 
 def compile_policy(policy: Policy, layout: Layout) -> Program:

@@ -19,6 +19,7 @@ from typing import NamedTuple
 
 from enforcer.model import Action, Direction, Family, IPAddress, IPNetwork, Layout, Marks
 
+FAMILIES: tuple[Family, ...] = (4, 6)
 ADDRESS_BITS: dict[Family, int] = {4: 32, 6: 128}
 REST = 0
 """The local class of every address that no address term of the policy's rules contains."""

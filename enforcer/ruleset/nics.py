@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from ipaddress import IPv4Network, IPv6Address, IPv6Network, collapse_addresses
 
-from enforcer.compiler.program import NamespaceProgram, NicProgram
+from enforcer.compiler.program import FAMILIES, NamespaceProgram, NicProgram
 from enforcer.compiler.sides import digest
 from enforcer.model import TCP, UDP, Family, IPNetwork
 from enforcer.ruleset import names
@@ -30,11 +30,9 @@ from enforcer.ruleset.nft import (
     jump,
     rule,
 )
+from enforcer.ruleset.policies import DESTINATION, SOURCE
 from enforcer.ruleset.profiles import Profile
 
-FAMILIES: tuple[Family, ...] = (4, 6)
-SOURCE = {4: Field.IPV4_SOURCE, 6: Field.IPV6_SOURCE}
-DESTINATION = {4: Field.IPV4_DESTINATION, 6: Field.IPV6_DESTINATION}
 ProfileKey = tuple[Family, str, str]
 
 
