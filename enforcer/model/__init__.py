@@ -11,12 +11,13 @@ from enforcer.model.advice import advice
 from enforcer.model.groups import AddressGroup, Rule, SecurityGroup
 from enforcer.model.instances import Ecs, ExternalHost, Nic
 from enforcer.model.layout import Attachment, Layout, Namespace, host_layout, lab_layout
-from enforcer.model.parse import parse_policy
+from enforcer.model.parse import parse_policy, parse_with_lines
 from enforcer.model.policy import Limits, Marks, NicRef, Policy
+from enforcer.model.reading.lines import Lines
 from enforcer.model.routes import Endpoint, Path, endpoint, endpoints, path
 from enforcer.model.schema import policy_schema
 from enforcer.model.topology import Backend, Eip, Listener, LoadBalancer, Peering, Route, Subnet, Vpc
-from enforcer.model.traffic import Traffic, parse_traffic
+from enforcer.model.traffic import Traffic, parse_traffic, service
 from enforcer.model.words.addresses import AddressRange, IPAddress, IPNetwork
 from enforcer.model.words.protocols import (
     GRE,
@@ -55,6 +56,7 @@ __all__ = [
     "IPNetwork",
     "Layout",
     "Limits",
+    "Lines",
     "Listener",
     "LoadBalancer",
     "Marks",
@@ -78,6 +80,8 @@ __all__ = [
     "lab_layout",
     "parse_policy",
     "parse_traffic",
+    "parse_with_lines",
     "path",
     "policy_schema",
+    "service",
 ]

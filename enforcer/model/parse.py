@@ -4,7 +4,7 @@
 
 Items are validated one by one, so that the checks across objects run on the sound ones even where others are broken,
 and one run shows all errors. The policy is accepted whole or not at all (S19). No I/O.
-Example: `parse_policy("version: 1").group("default")`.
+`parse_with_lines` also says where the rules stand. Example: `parse_policy("version: 1").group("default")`.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from enforcer.model.policy import Limits, Marks, Policy
 from enforcer.model.reading.checks import disagreements
 from enforcer.model.reading.document import Document, Fault, Position, read
 from enforcer.model.reading.draft import Draft
+from enforcer.model.reading.lines import Lines, lines_of
 from enforcer.model.topology import Backend, Eip, Listener, LoadBalancer, Peering, Route, Subnet, Vpc
 from enforcer.model.words.wording import Item, Place, forbidden_character, shown, suggestion
 
@@ -64,6 +65,17 @@ def parse_policy(text: str | bytes, *, source: str = "policy") -> Policy:
 
     Raise PolicyError with every problem found, in file order (the first 1,000 of a hopeless file).
     """
+    return _policy(_sound(text, source)[1])
+
+
+def parse_with_lines(text: str | bytes, *, source: str = "policy") -> tuple[Policy, Lines]:
+    """Return what `parse_policy` does, and the lines on which the rules stand."""
+    document, draft = _sound(text, source)
+    return _policy(draft), lines_of(document, draft)
+
+
+def _sound(text: str | bytes, source: str) -> tuple[Document, Draft]:
+    """Return what a text says and the objects it declares, all of them sound and agreeing with each other."""
     document = read(text)
     if not isinstance(document.value, dict):
         what = "is empty" if document.value is None else f"is {shown(document.value)}, not a mapping"
@@ -77,7 +89,7 @@ def parse_policy(text: str | bytes, *, source: str = "policy") -> Policy:
     faults.extend(disagreements(draft))
     if faults:
         raise PolicyError(_problems(document, faults))
-    return _policy(draft)
+    return document, draft
 
 
 def _policy(draft: Draft) -> Policy:
