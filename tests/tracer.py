@@ -15,11 +15,12 @@ flow, what the router's own addresses are, which interfaces were made anew under
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from ipaddress import IPv6Network, ip_address
 from typing import Any
 
-from enforcer.model import IPAddress
+from packets import ICMPV6, TCP, UDP, Packet
+
 from enforcer.ruleset.nft import (
     Chain,
     Counter,
@@ -40,9 +41,6 @@ from enforcer.ruleset.nft import (
     Verdict,
 )
 
-TCP, UDP, ICMP, ICMPV6 = 6, 17, 1, 58
-SYN, ACK = 0x02, 0x10
-
 
 class CannotTrace(Exception):
     """The Ruleset uses something that the tracer has not been taught."""
@@ -50,50 +48,6 @@ class CannotTrace(Exception):
 
 class _Unreadable(Exception):
     """The packet has no such field: the rule ends."""
-
-
-@dataclass(frozen=True)
-class Flow:
-    """What connection tracking says of a packet; `state` new, established, related, invalid or untracked."""
-
-    state: str = "new"
-    reply: bool = False
-    mark: int = 0
-    dnat: bool = False
-    original_destination: IPAddress | None = None
-    original_port: int = 0
-
-
-@dataclass(frozen=True)
-class Packet:
-    """A packet at the router. `kind` is ip, ip6 or arp; for ICMP `sport` is type and code, `dport` the checksum.
-
-    `oif` empty: it is for this host. `iif` empty: it comes from this host. `short`: no transport header to read.
-    """
-
-    source: IPAddress
-    destination: IPAddress
-    protocol: int
-    iif: str = ""
-    oif: str = ""
-    sport: int = 40000
-    dport: int = 40001
-    mac: str = ""
-    flags: int = SYN
-    hoplimit: int = 64
-    short: bool = False
-    mark: int = 0
-    flow: Flow = Flow()
-    arp: tuple[str, str, IPAddress] | None = None
-    target: IPAddress | None = None
-    source_kind: str = "unicast"
-    destination_kind: str = "unicast"
-
-    @property
-    def kind(self) -> str:
-        if self.arp:
-            return "arp"
-        return "ip" if self.source.version == 4 else "ip6"
 
 
 @dataclass
@@ -354,59 +308,3 @@ _WORDS = (
     Field.FIB_DESTINATION_TYPE,
     Field.CT_DIRECTION,
 )
-
-
-def answer(packet: Packet, **changes: Any) -> Packet:
-    """Turn a packet around: the other end answers."""
-    turned = replace(
-        packet,
-        source=packet.destination,
-        destination=packet.source,
-        iif=packet.oif,
-        oif=packet.iif,
-        sport=packet.dport,
-        dport=packet.sport,
-        flags=ACK,
-        flow=replace(packet.flow, reply=True, state="established"),
-    )
-    return replace(turned, **changes)
-
-
-# --- the worst that any packet can meet ------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Cost:
-    """Rules evaluated and sets looked up."""
-
-    rules: int = 0
-    lookups: int = 0
-
-    def __add__(self, other: Cost) -> Cost:
-        return Cost(self.rules + other.rules, self.lookups + other.lookups)
-
-
-def longest_way(ruleset: Ruleset, family: str, hook: str) -> Cost:
-    """Add up the longest way through the chains of a hook: every rule is evaluated, every dispatch goes where it hurts.
-
-    No packet can meet more, whatever is in it; real ones meet less.
-    """
-    table = next(table for table in ruleset.tables if table.family == family)
-    chains = {chain.name: chain for chain in table.chains}
-    sets = {entry.name: entry for entry in table.sets}
-    known: dict[str, Cost] = {}
-
-    def of_chain(name: str) -> Cost:
-        if name not in known:
-            known[name] = sum((of_rule(entry.statements) for entry in chains[name].rules), Cost())
-        return known[name]
-
-    def of_rule(statements: tuple[Any, ...]) -> Cost:
-        cost = Cost(1, sum(isinstance(s, InSet | Dispatch | Load) for s in statements))
-        targets = {s.chain for s in statements if isinstance(s, Verdict) and s.chain}
-        for dispatch in (s for s in statements if isinstance(s, Dispatch)):
-            targets |= {e.value.chain for e in sets[dispatch.map].elements if isinstance(e.value, Verdict)}
-        return cost + max((of_chain(t) for t in targets if t), key=lambda c: (c.rules, c.lookups), default=Cost())
-
-    starts = [chain.name for chain in chains.values() if chain.hook and chain.hook.hook == hook]
-    return max((of_chain(name) for name in starts), key=lambda c: (c.rules, c.lookups))

@@ -12,8 +12,9 @@ import pytest
 from first_match import first_match
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from packets import ICMP, ICMPV6, TCP, UDP, Flow, Packet, answer
 from policies import compiled, random_policies
-from tracer import ICMP, ICMPV6, TCP, UDP, Flow, Packet, Tracer, answer
+from tracer import Tracer
 
 from enforcer.compiler.program import NamespaceProgram
 from enforcer.model import Direction, Policy

@@ -10,8 +10,10 @@ import json
 from typing import Any
 
 import pytest
+from longest_way import Cost, longest_way
+from packets import Packet
 from policies import compiled
-from tracer import Cost, Packet, Tracer, longest_way
+from tracer import Tracer
 
 from enforcer.compiler.program import NamespaceProgram
 from enforcer.model import parse_policy

@@ -10,8 +10,9 @@ from ipaddress import ip_address
 from typing import Any
 
 import pytest
+from packets import ICMPV6, TCP, UDP, Flow, Packet
 from policies import compiled, three_hosts
-from tracer import ICMPV6, TCP, UDP, CannotTrace, Flow, Packet, Tracer
+from tracer import CannotTrace, Tracer
 
 from enforcer.compiler.program import NamespaceProgram
 from enforcer.ruleset import lower

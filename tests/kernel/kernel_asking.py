@@ -1,0 +1,42 @@
+"""Short forms of the kernel tests: a policy for three NICs, and what nftables holds in a namespace."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+
+from policies import compiled, three_hosts
+
+from enforcer.compiler.program import NamespaceProgram
+from enforcer.dataplane import libnftables
+from enforcer.ruleset import names
+
+RULES = """
+security_groups:
+  - name: Sg-A
+    rules:
+      - {id: ssh, direction: ingress, protocol: tcp, multiport: "22,80-90", remote_group: Sg-B}
+      - {id: net, direction: ingress, protocol: udp, remote_ip_prefix: 10.9.0.0/16}
+      - {id: out, direction: egress}
+  - {name: Sg-B, rules: [{id: out6, direction: egress, ethertype: IPv6}]}
+"""
+NICS = ("v-ecs-a", "v-ecs-b", "v-ecs-c")
+
+
+def program(text: str = RULES, *, name: str, **changes: object) -> NamespaceProgram:
+    return replace(compiled(three_hosts(text)), name=name, **changes)
+
+
+def listing(netns: str) -> str:
+    """Everything that nftables holds in a namespace, without counters' values."""
+    return libnftables.listing(netns, "list ruleset")
+
+
+def objects(netns: str) -> dict[str, str]:
+    """The listing of our tables by object; the order of creation and the generation do not show in it."""
+    found: dict[str, str] = {}
+    for family in ("inet", "netdev"):
+        text = libnftables.listing(netns, f"list table {family} {names.TABLE}")
+        for block in re.split(r"\n(?=\t\w)", text.removesuffix("}\n")):
+            found[family + " " + block.strip().split("\n")[0]] = re.sub(r"generation_\d+", "generation", block)
+    return found

@@ -1,0 +1,167 @@
+"""What only the kernel can say: nft takes our scripts, and a commit holds whole or not at all (S19)."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import examples_catalogue
+import pytest
+from conftest import Scratch
+from damage import DAMAGES, SOUND, TAKEN_BY_NEW_KERNELS
+from hypothesis import HealthCheck, given, settings
+from kernel_asking import NICS, RULES, listing, objects, program
+from policies import compiled, random_policies
+
+from enforcer import dataplane
+from enforcer.compiler import compile_policy
+from enforcer.dataplane import libnftables, observe
+from enforcer.errors import TransactionRefused
+from enforcer.model import Policy, lab_layout, parse_policy
+from enforcer.ruleset import lower, names, render
+
+pytestmark = pytest.mark.kernel
+
+GOLDEN = Path(__file__).parents[1] / "golden"
+
+
+def policies_beside() -> list[tuple[str, str]]:
+    golden = [(f"golden {case.parent.name}", case.read_text()) for case in sorted(GOLDEN.glob("*/policy.yaml"))]
+    return golden + [(f"example {name}", examples_catalogue.text_of(name)) for name in examples_catalogue.NAMES]
+
+
+# --- what nft takes ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("name", "text"), policies_beside(), ids=[name for name, _ in policies_beside()])
+def test_nft_takes_every_golden_case_and_example(scratch: Scratch, name: str, text: str):
+    policy = parse_policy(text)
+    for namespace in compile_policy(policy, lab_layout(policy)).namespaces:
+        scratch.add(*(nic.interface for nic in namespace.nics))
+        libnftables.run(scratch.name, render(lower(namespace)))
+        dataplane.clear(scratch.name)
+        for nic in namespace.nics:
+            scratch.ip("link", "del", nic.interface)
+
+
+@given(random_policies(), random_policies())
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+def test_any_policy_replaces_any_other_and_is_there_as_if_it_were_the_first(
+    scratch: Scratch, one: Policy, other: Policy
+):
+    there = scratch.ip("-br", "link")
+    scratch.add(*(link for link in NICS if link not in there))
+    dataplane.clear(scratch.name)
+    before, after = (replace(compiled(policy), name=scratch.name) for policy in (one, other))
+    dataplane.replace(before)
+    assert not dataplane.replace(after).whole
+    by_difference = objects(scratch.name)
+    dataplane.clear(scratch.name)
+    dataplane.replace(after)
+    dataplane.replace(after)
+    assert listing_without_stamps(by_difference) == listing_without_stamps(objects(scratch.name))
+
+
+def listing_without_stamps(found: dict[str, str]) -> dict[str, str]:
+    return {re.sub(r"generation_\d+", "generation", name): text for name, text in found.items()}
+
+
+@pytest.mark.parametrize("name", [name for name in DAMAGES if name not in TAKEN_BY_NEW_KERNELS])
+def test_the_kernel_refuses_the_damage_that_its_fake_refuses(scratch: Scratch, name: str):
+    scratch.add(*NICS)
+    with pytest.raises(TransactionRefused):
+        libnftables.run(scratch.name, render(DAMAGES[name]()))
+    assert listing(scratch.name) == ""
+    libnftables.run(scratch.name, render(SOUND))
+
+
+# --- commits ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_first_load_is_the_script_that_compile_prints(scratch: Scratch):
+    scratch.add(*NICS)
+    ours = program(name=scratch.name)
+    assert dataplane.replace(ours).whole
+    committed = listing(scratch.name)
+    dataplane.clear(scratch.name)
+    libnftables.run(scratch.name, render(lower(ours)))
+    assert listing(scratch.name) == committed
+
+
+def test_a_difference_leads_to_what_a_fresh_load_would_be(scratch: Scratch, other_scratch: Scratch):
+    scratch.add(*NICS)
+    other_scratch.add(*NICS)
+    changed = RULES.replace("22", "443").replace("10.9.0.0/16", "10.8.0.0/16")
+    dataplane.replace(program(name=scratch.name))
+    assert not dataplane.replace(program(changed, name=scratch.name)).whole
+    libnftables.run(other_scratch.name, render(lower(program(changed, name=other_scratch.name), 2)))
+    assert objects(scratch.name) == objects(other_scratch.name)
+
+
+def test_the_same_policy_again_changes_the_stamp_and_nothing_else(scratch: Scratch):
+    scratch.add(*NICS)
+    dataplane.replace(program(name=scratch.name))
+    before = listing(scratch.name)
+    assert not dataplane.replace(program(name=scratch.name)).whole
+    after = listing(scratch.name)
+    assert before != after
+    changed = {*before.split("\n")} ^ {*after.split("\n")}
+    about = ("ct mark 0x00000", "ct mark set ct mark & 0x00000", "chain generation_")
+    assert {line.strip() for line in changed if not line.strip().startswith(about)} == set()
+    assert len(changed) == 2 * len(about)
+
+
+def test_a_refused_script_leaves_every_byte_as_it_was(scratch: Scratch):
+    scratch.add(*NICS)
+    dataplane.replace(program(name=scratch.name))
+    before = listing(scratch.name)
+    script = (
+        f"flush chain inet {names.TABLE} {names.STAMP}\n"
+        f"add set inet {names.TABLE} x {{ type ipv4_addr; }}\n"
+        f"add rule inet {names.TABLE} {names.STAMP} jump nowhere\n"
+    )
+    with pytest.raises(TransactionRefused, match=r"line 3: 'add rule .* jump nowhere': .*No such file"):
+        libnftables.run(scratch.name, script)
+    assert listing(scratch.name) == before
+
+
+def test_a_ruleset_with_a_vanished_interface_leaves_every_byte_as_it_was(scratch: Scratch):
+    scratch.add(*NICS)
+    dataplane.replace(program(name=scratch.name))
+    ruleset = lower(program(RULES.replace("22", "443"), name=scratch.name), 2)
+    scratch.ip("link", "del", "v-ecs-b")
+    before = listing(scratch.name)
+    with pytest.raises(TransactionRefused, match=r"v-ecs-b.*nterface does not exist"):
+        libnftables.run(scratch.name, render(ruleset))
+    assert listing(scratch.name) == before
+
+
+def test_a_refused_difference_is_mended_by_a_whole_replacement(scratch: Scratch):
+    # Somebody put a set where ours would be a map: the difference cannot work, the new policy is in force all the same.
+    scratch.add(*NICS)
+    dataplane.replace(program(name=scratch.name))
+    new = lower(program(RULES.replace("22", "443"), name=scratch.name), 2)
+    there = observe.present(scratch.name)["inet"]
+    missing = min(s.name for s in new.table("inet").sets if s.value and s.name not in there.maps)
+    libnftables.run(scratch.name, f"add set inet {names.TABLE} {missing} {{ type ipv4_addr; }}\n")
+    committed = dataplane.replace(program(RULES.replace("22", "443"), name=scratch.name))
+    assert committed.whole
+    assert missing in observe.present(scratch.name)["inet"].maps
+
+
+def test_whoever_deletes_an_object_of_ours_has_it_put_back(scratch: Scratch):
+    scratch.add(*NICS)
+    dataplane.replace(program(name=scratch.name))
+    before = objects(scratch.name)
+    libnftables.run(scratch.name, f"delete table netdev {names.TABLE}\nflush chain inet {names.TABLE} prerouting\n")
+    dataplane.replace(program(name=scratch.name))
+    assert set(objects(scratch.name)) - set(before) == {"inet chain generation_2 {"}
+
+
+def test_clearing_removes_everything(scratch: Scratch):
+    scratch.add(*NICS)
+    dataplane.replace(program(name=scratch.name))
+    assert listing(scratch.name) != ""
+    dataplane.clear(scratch.name)
+    assert listing(scratch.name) == ""
