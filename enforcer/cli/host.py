@@ -12,7 +12,7 @@ from enforcer.cli.policies import load_policy
 from enforcer.compiler import compile_policy
 from enforcer.dataplane import Committed, clear, replace_all
 from enforcer.errors import UsageError
-from enforcer.model import advice, host_layout
+from enforcer.model import advice, host_layout, unsilenced
 from enforcer.semantics import not_in_effect
 
 
@@ -34,7 +34,7 @@ def apply_command(policy: str, require: bool, as_json: bool) -> None:
     layout = host_layout(loaded)
     if not layout.namespaces:
         raise UsageError(f"{policy}: no NIC names an `interface`, so there is nothing to enforce here; try `lab up`")
-    for warning in (*not_in_effect(loaded), *advice(loaded)):
+    for warning in unsilenced(loaded, (*not_in_effect(loaded), *advice(loaded))):
         output.note(f"warning: {warning}")
     committed = replace_all(compile_policy(loaded, layout), require=require)
     for each in committed:

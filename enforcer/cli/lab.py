@@ -22,7 +22,7 @@ from enforcer.lab import lifecycle
 from enforcer.lab.lifecycle import Lab
 from enforcer.lab.probe import DEFAULT_TIMEOUT, probe
 from enforcer.lab.state import known
-from enforcer.model import Action, Policy, advice, endpoint, endpoints, lab_layout, parse_traffic
+from enforcer.model import Action, Policy, advice, endpoint, endpoints, lab_layout, parse_traffic, unsilenced
 from enforcer.semantics import matrix, not_in_effect
 
 NAME = click.option("--name", metavar="LAB", help="Which lab (default: the only one running, else `lab`).")
@@ -257,7 +257,7 @@ def enforcement(policy: Policy, name: str) -> Callable[[], None]:
 
 def warn(policy: Policy) -> None:
     """Print a policy's warnings."""
-    for warning in (*not_in_effect(policy), *advice(policy)):
+    for warning in unsilenced(policy, (*not_in_effect(policy), *advice(policy))):
         output.note(f"warning: {warning}")
 
 

@@ -19,9 +19,10 @@ from enforcer.model import (
     lab_layout,
     parse_traffic,
     policy_schema,
+    unsilenced,
 )
 from enforcer.ruleset import lower, render
-from enforcer.semantics import Explanation, SideVerdict, explain, matrix, not_in_effect
+from enforcer.semantics import Explanation, SideVerdict, explain, lint, matrix, not_in_effect
 
 POLICY = click.argument("policy", metavar="POLICY", type=click.Path())
 
@@ -33,18 +34,20 @@ def check(policy: str, as_json: bool) -> None:
     """Validate POLICY and say what a reviewer would see.
 
     All errors are printed, not only the first, each with the place, the value and the mend. Warnings name rules that
-    do not take effect (quota, ECS type) and advice; they do not make the policy invalid.
+    do not take effect (quota, ECS type), rules that can never decide, remotes that are nobody, management ports that
+    are open to the world, unused groups, and advice; they do not make the policy invalid. A `silence: [CODE]` in the
+    file, in a group or in a rule keeps the warnings of that code from being shown.
 
     \b
     Example:  enforcer check examples/figure-1.yaml
     """
     loaded, _ = load_policy(policy)
-    warnings = (*not_in_effect(loaded), *advice(loaded))
+    warnings = unsilenced(loaded, (*not_in_effect(loaded), *advice(loaded), *lint(loaded)))
     if as_json:
         output.emit({"valid": True, "errors": [], "warnings": [output.problem_document(w) for w in warnings]})
         return
     for warning in warnings:
-        output.note(f"warning: {warning}")
+        output.note(f"warning: {warning} [{warning.code}]")
     groups, nics = len(loaded.security_groups), len(loaded.nics())
     click.echo(f"{policy}: valid; {groups} security groups, {nics} NICs, {len(warnings)} warnings")
 

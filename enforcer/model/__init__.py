@@ -1,7 +1,7 @@
 """The model: what an operator may write, parsed into one frozen `Policy`; pure, and ignorant of everything behind it.
 
     text ──parse_policy──▶ Policy ──lab_layout, host_layout──▶ Layout
-                             ├──advice──▶ warnings
+                             ├──advice──▶ warnings ──unsilenced──▶ those that the operator wants to see
                              └──endpoint, path──▶ can A's packets get to B at all
 
 Every error of a file comes at once, as *where: what is wrong (the value); what would be right*, with its line.
@@ -16,9 +16,11 @@ from enforcer.model.policy import Limits, Marks, NicRef, Policy
 from enforcer.model.reading.lines import Lines
 from enforcer.model.routes import Endpoint, Path, endpoint, endpoints, path
 from enforcer.model.schema import policy_schema
+from enforcer.model.silence import unsilenced
 from enforcer.model.topology import Backend, Eip, Listener, LoadBalancer, Peering, Route, Subnet, Vpc
 from enforcer.model.traffic import Traffic, parse_traffic, service
 from enforcer.model.words.addresses import AddressRange, IPAddress, IPNetwork
+from enforcer.model.words.codes import CODES
 from enforcer.model.words.protocols import (
     GRE,
     ICMP,
@@ -34,6 +36,7 @@ from enforcer.model.words.protocols import (
 )
 
 __all__ = [
+    "CODES",
     "GRE",
     "ICMP",
     "ICMPV6",
@@ -84,4 +87,5 @@ __all__ = [
     "path",
     "policy_schema",
     "service",
+    "unsilenced",
 ]

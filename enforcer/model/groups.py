@@ -12,6 +12,7 @@ from typing import Annotated, Any, NamedTuple, Self
 from pydantic import Field, PlainValidator, WithJsonSchema, model_validator
 
 from enforcer.model.words.addresses import AddressRange, Entry, IPNetwork, Network
+from enforcer.model.words.codes import GroupSilence, RuleSilence
 from enforcer.model.words.protocols import (
     ICMP,
     ICMPV6,
@@ -67,6 +68,7 @@ class Rule(Item):
     remote_address_group: Reference = None
     enabled: Flag = True
     description: Description = ""
+    silence: RuleSilence = ()
 
     @property
     def inconsecutive(self) -> bool:
@@ -169,6 +171,7 @@ class SecurityGroup(Item):
     ] = None
     fast_add: Annotated[tuple[FastAddition, ...], BOUNDED] = ()
     rules: Annotated[tuple[Rule, ...], BOUNDED] = ()
+    silence: GroupSilence = ()
 
     @model_validator(mode="after")
     def _expanded(self) -> SecurityGroup:

@@ -18,6 +18,7 @@ from enforcer.model.groups import AddressGroup, SecurityGroup
 from enforcer.model.instances import ONLY_NIC, Ecs, ExternalHost, Nic
 from enforcer.model.topology import Eip, LoadBalancer, Peering, Subnet, Vpc
 from enforcer.model.words.addresses import IPAddress
+from enforcer.model.words.codes import PolicySilence
 from enforcer.model.words.scalars import number, one_of
 from enforcer.model.words.wording import Item, shown, wrong
 
@@ -104,6 +105,7 @@ class Policy(Item):
         PlainValidator(one_of("inbound", "both")),
         WithJsonSchema({"type": "string", "enum": ["inbound", "both"]}),
     ] = "inbound"
+    silence: PolicySilence = ()
     vpcs: tuple[Vpc, ...] = ()
     peerings: tuple[Peering, ...] = ()
     address_groups: tuple[AddressGroup, ...] = ()

@@ -6,6 +6,7 @@
     evaluate(policy, packet), rejudge(policy, packet)      one packet on the wire; one conversation after a change
     effective(policy, nic, direction, family)              the rules in effect, in the order in which they are asked
     not_in_effect(policy)                                  a warning for each rule that is not
+    lint(policy)                                           warnings: what a reviewer would see
 
 Plain loops over what the operator wrote, slow where a kernel could not afford it, and ignorant of the compiler: where
 this package and the compiled rules disagree, one of them is wrong, and tests ask both. Whoever asks many questions
@@ -23,6 +24,7 @@ from enforcer.semantics.explain import (
     matrix,
 )
 from enforcer.semantics.judge import Packet, PacketVerdict, evaluate, rejudge
+from enforcer.semantics.lint import lint
 from enforcer.semantics.oracle import Oracle, effective
 from enforcer.semantics.sides import Candidate, PassedOver, SideVerdict, evaluate_side
 
@@ -45,6 +47,7 @@ __all__ = [
     "evaluate",
     "evaluate_side",
     "explain",
+    "lint",
     "matrix",
     "not_in_effect",
     "rejudge",
