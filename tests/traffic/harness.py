@@ -11,6 +11,7 @@ for a condition, with a deadline.
 from __future__ import annotations
 
 import itertools
+import json
 import os
 import socket
 import subprocess
@@ -120,6 +121,19 @@ class Stand:
         """Run a command inside a host or router."""
         with entered(self.netns(host)):
             return subprocess.run(words, capture_output=True, text=True, check=check, timeout=30)
+
+    def feed(self, host: str, *words: str, text: str) -> None:
+        """Run a command that reads a text."""
+        with entered(self.netns(host)):
+            subprocess.run(words, input=text, text=True, check=True, timeout=30)
+
+    def mac(self, host: str, interface: str = "eth0") -> str:
+        """Return the MAC address of an interface."""
+        return str(json.loads(self.run(host, "ip", "-j", "link", "show", interface).stdout)[0]["address"])
+
+    def index(self, host: str, interface: str) -> int:
+        """Return the number of an interface."""
+        return int(json.loads(self.run(host, "ip", "-j", "link", "show", interface).stdout)[0]["ifindex"])
 
     def socket(self, host: str, family: int, kind: int, protocol: int = 0) -> socket.socket:
         """Open a socket inside a host; it does not block."""
