@@ -19,7 +19,7 @@ from enforcer.compiler.program import NamespaceProgram, Sides
 from enforcer.compiler.sides import digest
 from enforcer.model import Family
 from enforcer.ruleset import names
-from enforcer.ruleset.nft import ACCEPT, Chain, Field, Match, Rule, SetPriority, Verdict, goto, jump, rule
+from enforcer.ruleset.nft import ACCEPT, Chain, Dispatch, Field, Match, Rule, SetPriority, Verdict, goto, jump, rule
 from enforcer.ruleset.policies import Judge
 
 
@@ -45,6 +45,7 @@ def lower_profile(sides: Sides, judges: dict[str, Judge], namespace: NamespacePr
     family: Family = sides.family
     from_reply = names.PROFILE_FROM_REPLY.format(family, content)
     to_reply = names.PROFILE_TO_REPLY.format(family, content)
+    dhcp = Dispatch((Field.UDP_SOURCE_PORT,), names.DHCP_FROM)
     is_reply = Match(Field.CT_DIRECTION, "reply")
     chains = (
         Chain(
@@ -55,7 +56,8 @@ def lower_profile(sides: Sides, judges: dict[str, Judge], namespace: NamespacePr
                 *judged(egress.chain, egress, ACCEPT),
             ),
         ),
-        Chain(from_reply, (*exempt, *judged(ingress.reply, ingress, ACCEPT))),
+        # A DHCP server's unicast answer may have begun the flow that the client's next request belongs to (S15).
+        Chain(from_reply, (rule(dhcp), *exempt, *judged(ingress.reply, ingress, ACCEPT))),
         Chain(
             names.PROFILE_TO.format(family, content),
             (

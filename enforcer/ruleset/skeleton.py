@@ -79,7 +79,6 @@ def inet_chains(namespace: NamespaceProgram, generation: int) -> tuple[Chain, ..
             rule(SetMark(Field.MARK, ALL_BITS ^ bit, 0)),
             stamped,
             rule(Match(Field.CT_STATE, "new"), jump(names.BEGIN_FROM)),
-            rule(Match(Field.CT_STATE, "established"), Dispatch((Field.UDP_SOURCE_PORT,), names.DHCP_FROM)),
             rule(Match(Field.CT_STATE, "untracked"), goto(names.LINK_FROM)),
             rule(
                 Match(Field.CT_STATE, "invalid,related"),
@@ -186,7 +185,6 @@ def _link_to() -> tuple[Rule, ...]:
 def _arriving() -> tuple[Rule, ...]:
     """Checks for every packet to an instance that bears no current stamp (S13)."""
     return (
-        # The server's answer may have begun the flow, if it came to an address that the client asked for by broadcast.
         rule(Match(Field.CT_STATE, "established"), Dispatch((Field.UDP_SOURCE_PORT,), names.DHCP_TO)),
         rule(Match(Field.CT_STATE, "established"), RETURN),
         rule(Match(Field.CT_STATE, "new"), goto(names.BEGIN_TO)),
