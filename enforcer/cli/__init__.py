@@ -1,6 +1,8 @@
 """The command line: thin; every command asks another package and prints its answer.
 
-offline   check, compile, explain, matrix, schema     no privilege
+offline   check, compile, schema                      no privilege
+explain   explain: one question, or who reaches a host
+matrix    matrix: everybody to everybody, as a table or a page
 lab       lab up, apply, show, probe, matrix …        namespaces of our own
 host      apply, clear                                interfaces of this host
 output    tables, JSON, errors and exit statuses

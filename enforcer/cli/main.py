@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from enforcer import __version__
-from enforcer.cli import host, lab, offline, output
+from enforcer.cli import explain, host, lab, matrix, offline, output
 from enforcer.cli.completion import completion
 
 
@@ -25,8 +25,8 @@ def main() -> None:
 for _command in (
     offline.check,
     offline.compile_command,
-    offline.explain_command,
-    offline.matrix_command,
+    explain.explain_command,
+    matrix.matrix_command,
     offline.schema_command,
     host.apply_command,
     host.clear_command,

@@ -1,28 +1,24 @@
-"""Commands that ask a policy and touch nothing: check, compile, explain, matrix, schema. No privilege needed."""
+"""Commands that ask a policy and touch nothing: check, compile, schema. No privilege needed."""
 
 from __future__ import annotations
-
-from typing import Any
 
 import click
 
 from enforcer.cli import output
-from enforcer.cli.policies import load_policy, traffics_of
+from enforcer.cli.policies import load_policy
 from enforcer.compiler import compile_policy, show
 from enforcer.errors import UsageError
 from enforcer.model import (
     Layout,
     Policy,
     advice,
-    endpoints,
     host_layout,
     lab_layout,
-    parse_traffic,
     policy_schema,
     unsilenced,
 )
 from enforcer.ruleset import lower, render
-from enforcer.semantics import Explanation, SideVerdict, explain, lint, matrix, not_in_effect
+from enforcer.semantics import lint, not_in_effect
 
 POLICY = click.argument("policy", metavar="POLICY", type=click.Path())
 
@@ -100,115 +96,6 @@ def layout_for(policy: Policy, lab: str | None, *, host: bool) -> Layout:
     if host or (lab is None and any(ref.nic.interface for ref in policy.nics())):
         return host_layout(policy)
     return lab_layout(policy, lab or "lab")
-
-
-@click.command("explain")
-@POLICY
-@click.argument("src")
-@click.argument("dst")
-@click.argument("proto", metavar="PROTO[/PORT]")
-@output.json_option
-@click.pass_context
-def explain_command(context: click.Context, policy: str, src: str, dst: str, proto: str, as_json: bool) -> None:
-    """Would a new connection from SRC to DST pass, and which rule decides on each side?
-
-    SRC and DST are an ECS, ecs:nic, an external host, a load balancer or an IP address. PROTO is tcp/22, udp/53,
-    icmp, icmp/8/0, icmpv6, gre or a protocol number. Exit status: 0 allowed, 1 denied.
-
-    \b
-    Example:  enforcer explain examples/figure-1.yaml my-pc ecs-a tcp/22
-    """
-    loaded, _ = load_policy(policy)
-    answer = explain(loaded, *endpoints(loaded, src, dst), parse_traffic(proto))
-    if as_json:
-        output.emit({"src": src, "dst": dst, "proto": proto, **explanation_document(answer)})
-    else:
-        _tell(answer, f"{src} → {dst} {proto}")
-    context.exit(output.DONE if answer.allowed else output.NO)
-
-
-def _tell(answer: Explanation, question: str) -> None:
-    rows: list[tuple[str, object, str]] = [
-        ("route", "yes" if answer.route.exists else "no", answer.route.reason),
-    ]
-    for name, side in (("egress", answer.egress), ("ingress", answer.ingress)):
-        if side is None:
-            rows.append((name, "–", "that end is no ECS: nothing is filtered there"))
-            continue
-        rows.append((name, side.verdict, side.reason))
-        rows += [("", "", f"passed over: {over.group}/{over.rule.id}: {over.reason}") for over in side.passed_over]
-    rows += [
-        (f"via {each.nic}", each.side.verdict, f"{each.direction}: {each.side.reason}") for each in answer.forwarders
-    ]
-    rows += [("backend", each.side.verdict, f"{each.ecs}:{each.port}: {each.side.reason}") for each in answer.backends]
-    output.table(f"{question}: {answer.verdict}", ("side", "verdict", "why"), rows)
-
-
-def explanation_document(answer: Explanation) -> dict[str, Any]:
-    """Return an explanation as JSON has it."""
-    return {
-        "verdict": str(answer.verdict),
-        "reason": answer.reason,
-        "family": answer.family,
-        "route": answer.route.exists,
-        "route_reason": answer.route.reason,
-        "egress": side_document(answer.egress),
-        "ingress": side_document(answer.ingress),
-        "forwarders": [
-            {"nic": each.nic, "direction": str(each.direction), **(side_document(each.side) or {})}
-            for each in answer.forwarders
-        ],
-        "backends": [
-            {"ecs": each.ecs, "port": each.port, **(side_document(each.side) or {})} for each in answer.backends
-        ],
-    }
-
-
-def side_document(side: SideVerdict | None) -> dict[str, Any] | None:
-    """Return one side's verdict as JSON has it; None where that end is no ECS."""
-    if side is None:
-        return None
-    runner_up = side.runner_up
-    return {
-        "verdict": str(side.verdict),
-        "group": side.group,
-        "rule": side.rule.id if side.rule else None,
-        "reason": side.reason,
-        "passed_over": [
-            {"group": over.group, "rule": over.rule.id, "reason": over.reason} for over in side.passed_over
-        ],
-        "runner_up": {"group": runner_up.group, "rule": runner_up.rule.id} if runner_up else None,
-    }
-
-
-@click.command("matrix")
-@POLICY
-@click.option("--proto", "protos", multiple=True, metavar="PROTO[/PORT]", help="Repeat for several.")
-@output.json_option
-def matrix_command(policy: str, protos: tuple[str, ...], as_json: bool) -> None:
-    """Who can reach whom, for each PROTO (default: what the policy's rules name).
-
-    \b
-    Example:  enforcer matrix examples/figure-2.yaml --proto icmp --proto tcp/22
-    """
-    loaded, _ = load_policy(policy)
-    asked = traffics_of(loaded, protos)
-    cells = matrix(loaded, tuple(asked))
-    if as_json:
-        shown = [
-            {
-                "src": c.src,
-                "dst": c.dst,
-                "proto": asked[c.traffic],
-                "verdict": c.verdict,
-                "reason": c.explanation.reason,
-            }
-            for c in cells
-        ]
-        output.emit({"cells": shown})
-        return
-    rows = ((c.src, c.dst, asked[c.traffic], c.verdict, c.explanation.reason) for c in cells)
-    output.table("", ("from", "to", "proto", "verdict", "why"), rows)
 
 
 @click.command("schema")

@@ -58,6 +58,17 @@ def table(title: str, columns: Iterable[str], rows: Iterable[Iterable[object]]) 
     console().print(shown)
 
 
+def paragraphs(told: Iterable[Iterable[str]]) -> None:
+    """Print sentences for people, an empty line between paragraphs; a verdict at the beginning is coloured."""
+    for number, lines in enumerate(told):
+        if number:
+            click.echo()
+        for line in lines:
+            first, colon, rest = line.partition(":")
+            colour = {"Yes": "green", "No": "red"}.get(first)
+            click.echo((click.style(first, fg=colour, bold=True) if colour else first) + colon + rest)
+
+
 def _cell(value: object) -> str:
     text = str(value).replace("[", r"\[")
     return {

@@ -5,8 +5,9 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+from enforcer.answers import Position
 from enforcer.errors import PolicyError, Problem
-from enforcer.model import Policy, Traffic, parse_policy, parse_traffic
+from enforcer.model import Policy, Traffic, parse_policy, parse_traffic, parse_with_lines
 
 MOST_BYTES = 64 * 1024 * 1024
 MOST_TRAFFICS = 8
@@ -17,6 +18,18 @@ def load_policy(path: str) -> tuple[Policy, bytes]:
 
     Raises PolicyError, also for a file that cannot be read, is a directory or is larger than 64 MiB.
     """
+    text = read_policy(path)
+    return parse_policy(text, source=path), text
+
+
+def load_with_positions(path: str) -> tuple[Policy, Position]:
+    """Read and parse a policy file like `load_policy`; returns it with where its rules stand."""
+    policy, lines = parse_with_lines(read_policy(path), source=path)
+    return policy, Position("" if path == "-" else path, lines)
+
+
+def read_policy(path: str) -> bytes:
+    """Return the bytes of a policy file; raises PolicyError where there are none, or too many."""
     try:
         if path == "-":
             text = sys.stdin.buffer.read(MOST_BYTES + 1)
@@ -27,7 +40,7 @@ def load_policy(path: str) -> tuple[Policy, bytes]:
         raise PolicyError((Problem(path, f"cannot be read ({error.strerror})"),)) from error
     if len(text) > MOST_BYTES:
         raise PolicyError((Problem(path, "is larger than 64 MiB; no policy is"),))
-    return parse_policy(text, source=path), text
+    return text
 
 
 def traffics_of(policy: Policy, given: tuple[str, ...]) -> dict[Traffic, str]:

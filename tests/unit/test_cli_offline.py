@@ -146,9 +146,9 @@ def test_matrix_has_a_cell_for_every_pair_and_traffic_as_it_was_asked_for(policy
     ]
 
 
-def test_matrix_asks_by_default_for_what_the_rules_name(policy: str) -> None:
+def test_matrix_asks_by_default_for_every_region_that_the_rules_name(policy: str) -> None:
     cells = document("matrix", policy)["cells"]
-    assert {cell["proto"] for cell in cells} == {"icmp", "tcp/22", "tcp/25", "tcp/27"}
+    assert {cell["proto"] for cell in cells} == {"icmp", "tcp/22", "tcp/25", "tcp/27", "tcp/1", "udp/1"}
 
 
 def test_schema_is_a_json_schema_that_knows_the_sections() -> None:
