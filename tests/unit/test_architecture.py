@@ -26,7 +26,7 @@ MAY_IMPORT = {
     "__main__": {"cli"},
     "__init__": {"errors", "model", "compiler", "ruleset", "semantics"},
 }
-"""model ◀ compiler ◀ ruleset ◀ dataplane ◀ agent ◀ cli;  model ◀ semantics ◀ answers ◀ cli;  the lab knows no compiler."""
+"""model ◀ compiler ◀ ruleset ◀ dataplane ◀ agent ◀ cli; model ◀ semantics ◀ answers ◀ cli; the lab: no compiler."""
 
 PURE = {"errors", "model", "compiler", "ruleset", "semantics", "answers"}
 PURE_MODULES = {
