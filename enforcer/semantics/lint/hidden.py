@@ -9,7 +9,7 @@ which it is in effect can never decide at all. What is said of it depends on wha
     shadowed-rule         one earlier rule, or several together, are about more or other packets and all of its own
 
 Not asked here: rules not in effect (they have warnings of their own), rules whose remote is nobody (likewise), rules of
-a template, and groups that come before on a NIC: they belong to another decision.
+a template, rules behind the first 2,000, and groups that come before on a NIC: they belong to another decision.
 """
 
 from __future__ import annotations
@@ -24,6 +24,9 @@ from enforcer.semantics.lint.views import View, everywhere, subkeys, views
 
 FAMILIES: tuple[Family, ...] = (4, 6)
 MOST_NAMED = 5
+# Of one group, direction and ethertype: far beyond any cloud, so that a hostile file costs seconds and not minutes.
+MOST_WALKED = 2_000
+MOST_EXPLAINED = 500
 MOST_REDUCED = 64  # hiding rules that are reduced to those needed; beyond, all are named, which is true as well
 
 
@@ -48,13 +51,16 @@ def _walk(view: View, ranked: tuple[Rule, ...]) -> Iterator[tuple[Rule, tuple[Ru
     before = Cover()
     asked: list[tuple[Rule, Box]] = []
     same: dict[object, Rule] = {}
-    for rule in ranked:
+    hidden = 0
+    for rule in ranked[:MOST_WALKED]:
         box = view.box(rule)
         first = same.setdefault(_matter(rule), rule)
         if first is not rule:
             yield rule, (first,)
         elif box.addresses:
-            yield rule, _hiders(asked, box) if before.holds(box) else ()
+            hiders = _hiders(asked, box) if hidden < MOST_EXPLAINED and before.holds(box) else ()
+            hidden += bool(hiders)
+            yield rule, hiders
         before.add(box)
         asked.append((rule, box))
 
@@ -67,10 +73,10 @@ def _matter(rule: Rule) -> object:
 
 def _hiders(asked: list[tuple[Rule, Box]], box: Box) -> tuple[Rule, ...]:
     """Return the rule that holds the box, or else rules that only together do."""
-    near = [(rule, other) for rule, other in asked if _overlap(box, other)]
-    for rule, other in near:
-        if Cover([other]).holds(box):
+    for rule, other in asked:
+        if other.holds(box):
             return (rule,)
+    near = [(rule, other) for rule, other in asked if _overlap(box, other)]
     if len(near) <= MOST_REDUCED:
         for candidate in reversed(near):
             rest = [pair for pair in near if pair is not candidate]

@@ -6,17 +6,18 @@ the destination port of TCP and UDP, `type << 8 | code` of ICMP, and nothing tha
 
 How a `Cover` answers whether it holds a box:
 
-1. It keeps one list of address intervals for each protocol and each interval of sub-keys that some box had.
-2. The sub-keys of the box that is asked about are cut where one of those intervals begins or ends, so that all
-   packets of a piece are in the same intervals of sub-keys.
-3. The cover holds the box exactly if, for each piece, the addresses of these intervals together hold the box's.
+1. It keeps one layer of address intervals for each protocol and each interval of sub-keys that some box had.
+2. The sub-keys of the box that is asked about are cut where a layer begins or ends, so that all packets of a piece are
+   in the same layers.
+3. The cover holds the box exactly if, for each piece, the addresses of these layers together hold the box's. A layer
+   that does so alone does it up to its end, and the pieces in between need not be looked at.
 
 Must not know: rules, policies, order. Numbers are plain integers; intervals are inclusive.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right
+from bisect import bisect_left, bisect_right, insort
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -25,6 +26,8 @@ Interval = tuple[int, int]
 EVERY_SUBKEY: Interval = (0, 0xFFFF)
 ALL_PROTOCOLS = None
 PROTOCOL_COUNT = 256
+BUCKET_BITS = 8  # layers are found by the first bits of a sub-key
+BUCKETS = 1 << 16 - BUCKET_BITS
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,11 +38,26 @@ class Box:
     subkeys: tuple[Interval, ...]
     addresses: tuple[Interval, ...]
 
+    def holds(self, other: Box) -> bool:
+        """Say whether every packet of another box is in this one."""
+        if self.protocol not in (ALL_PROTOCOLS, other.protocol):
+            return False
+        return _all_in(other.subkeys, self.subkeys) and _all_in(other.addresses, self.addresses)
+
     def meets(self, other: Box) -> bool:
         """Say whether there is a protocol and a sub-key that both have; addresses are not asked."""
         if None not in (self.protocol, other.protocol) and self.protocol != other.protocol:
             return False
         return any(a[0] <= b[1] and b[0] <= a[1] for a in self.subkeys for b in other.subkeys)
+
+
+def _all_in(some: tuple[Interval, ...], others: tuple[Interval, ...]) -> bool:
+    """Say whether each interval lies in one of the others, both sorted, the others neither overlapping nor touching."""
+    for first, last in some:
+        at = bisect_right(others, first, key=lambda interval: interval[0]) - 1
+        if at < 0 or others[at][1] < last:
+            return False
+    return True
 
 
 class Intervals:
@@ -75,45 +93,70 @@ class Cover:
     """A union of boxes that can be asked whether it holds another one."""
 
     def __init__(self, boxes: Iterable[Box] = ()) -> None:
-        self._layers: dict[int | None, dict[Interval, Intervals]] = defaultdict(dict)
+        self._layers: dict[int | None, Layers] = defaultdict(Layers)
         for box in boxes:
             self.add(box)
 
     def add(self, box: Box) -> None:
         """Add the packets of a box."""
         for subkeys in box.subkeys:
-            layer = self._layers[box.protocol].setdefault(subkeys, Intervals())
-            for interval in box.addresses:
-                layer.add(interval)
+            self._layers[box.protocol].add(subkeys, box.addresses)
 
     def holds(self, box: Box) -> bool:
         """Say whether every packet of the box is in the union; a box without packets always is."""
-        if box.protocol is not None:
-            return self._holds(box, (box.protocol, ALL_PROTOCOLS))
+        if box.protocol is not ALL_PROTOCOLS:
+            return self._holds(box, box.protocol)
         # A protocol that no box names is held by the boxes of all protocols alone, and then so is every other one.
-        if self._holds(box, (ALL_PROTOCOLS,)):
-            return True
-        named = [protocol for protocol in self._layers if protocol is not None]
-        return len(named) == PROTOCOL_COUNT and all(self._holds(box, (each, ALL_PROTOCOLS)) for each in named)
+        named = [protocol for protocol in self._layers if protocol is not ALL_PROTOCOLS]
+        if len(named) < PROTOCOL_COUNT:
+            return self._holds(box, ALL_PROTOCOLS)
+        return all(self._holds(box, protocol) for protocol in named)
 
-    def _holds(self, box: Box, protocols: tuple[int | None, ...]) -> bool:
-        layers = [
-            (subkeys, addresses)
-            for protocol in protocols
-            if protocol in self._layers
-            for subkeys, addresses in self._layers[protocol].items()
-        ]
+    def _holds(self, box: Box, protocol: int | None) -> bool:
+        layers = [self._layers[each] for each in {protocol, ALL_PROTOCOLS} if each in self._layers]
         return all(_held(interval, box.addresses, layers) for interval in box.subkeys)
 
 
-def _held(subkeys: Interval, addresses: tuple[Interval, ...], layers: list[tuple[Interval, Intervals]]) -> bool:
-    """Say whether layers hold the packets of one interval of sub-keys."""
-    near = [(span, held) for span, held in layers if span[0] <= subkeys[1] and subkeys[0] <= span[1]]
-    cuts = {subkeys[0], *(span[0] for span, _ in near), *(span[1] + 1 for span, _ in near)}
-    for cut in sorted(cut for cut in cuts if subkeys[0] <= cut <= subkeys[1]):
-        here = [held for span, held in near if span[0] <= cut <= span[1]]
-        if not all(_joined(interval, here) for interval in addresses):
+class Layers:
+    """Address intervals by the interval of sub-keys that they are for, found by any sub-key in it."""
+
+    def __init__(self) -> None:
+        self._by_subkeys: dict[Interval, Intervals] = {}
+        self._begins: list[int] = []
+        self._near: tuple[list[tuple[Interval, Intervals]], ...] = tuple([] for _ in range(BUCKETS))
+
+    def add(self, subkeys: Interval, addresses: Iterable[Interval]) -> None:
+        """Add addresses for an interval of sub-keys."""
+        if subkeys not in self._by_subkeys:
+            layer = self._by_subkeys[subkeys] = Intervals()
+            insort(self._begins, subkeys[0])
+            for bucket in range(subkeys[0] >> BUCKET_BITS, (subkeys[1] >> BUCKET_BITS) + 1):
+                self._near[bucket].append((subkeys, layer))
+        for interval in addresses:
+            self._by_subkeys[subkeys].add(interval)
+
+    def at(self, subkey: int) -> list[tuple[Interval, Intervals]]:
+        """Return the layers whose interval of sub-keys has `subkey` in it."""
+        return [layer for layer in self._near[subkey >> BUCKET_BITS] if layer[0][0] <= subkey <= layer[0][1]]
+
+    def next_begin(self, subkey: int) -> int:
+        """Return the first sub-key after this one where a layer begins; one beyond the last if none does."""
+        at = bisect_right(self._begins, subkey)
+        return self._begins[at] if at < len(self._begins) else EVERY_SUBKEY[1] + 1
+
+
+def _held(subkeys: Interval, addresses: tuple[Interval, ...], layers: list[Layers]) -> bool:
+    """Say whether layers hold the packets of one interval of sub-keys: piece by piece, from the first on."""
+    subkey = subkeys[0]
+    while subkey <= subkeys[1]:
+        here = [layer for each in layers for layer in each.at(subkey)]
+        alone = [span[1] for span, held in here if all(_joined(interval, [held]) for interval in addresses)]
+        if alone:
+            subkey = max(alone) + 1
+            continue
+        if not all(_joined(interval, [held for _, held in here]) for interval in addresses):
             return False
+        subkey = min(*(span[1] + 1 for span, _ in here), *(each.next_begin(subkey) for each in layers))
     return True
 
 
