@@ -9,7 +9,7 @@ which it is in effect can never decide at all. What is said of it depends on wha
     shadowed-rule         one earlier rule, or several together, are about more or other packets and all of its own
 
 Not asked here: rules not in effect (they have warnings of their own), rules whose remote is nobody (likewise), rules of
-a template, rules behind the first 2,000, and groups that come before on a NIC: they belong to another decision.
+a template, and groups that come before on a NIC: they belong to another decision.
 """
 
 from __future__ import annotations
@@ -24,9 +24,7 @@ from enforcer.semantics.lint.views import View, everywhere, subkeys, views
 
 FAMILIES: tuple[Family, ...] = (4, 6)
 MOST_NAMED = 5
-# Of one group, direction and ethertype: far beyond any cloud, so that a hostile file costs seconds and not minutes.
-MOST_WALKED = 2_000
-MOST_EXPLAINED = 500
+MOST_EXPLAINED = 500  # of one group, direction and ethertype; nobody reads on
 MOST_REDUCED = 64  # hiding rules that are reduced to those needed; beyond, all are named, which is true as well
 
 
@@ -52,7 +50,7 @@ def _walk(view: View, ranked: tuple[Rule, ...]) -> Iterator[tuple[Rule, tuple[Ru
     asked: list[tuple[Rule, Box]] = []
     same: dict[object, Rule] = {}
     hidden = 0
-    for rule in ranked[:MOST_WALKED]:
+    for rule in ranked:
         box = view.box(rule)
         first = same.setdefault(_matter(rule), rule)
         if first is not rule:

@@ -149,15 +149,19 @@ def _held(subkeys: Interval, addresses: tuple[Interval, ...], layers: list[Layer
     """Say whether layers hold the packets of one interval of sub-keys: piece by piece, from the first on."""
     subkey = subkeys[0]
     while subkey <= subkeys[1]:
-        here = [layer for each in layers for layer in each.at(subkey)]
-        alone = [span[1] for span, held in here if all(_joined(interval, [held]) for interval in addresses)]
-        if alone:
-            subkey = max(alone) + 1
+        here = sorted((layer for each in layers for layer in each.at(subkey)), key=_end, reverse=True)
+        alone = next((span for span, held in here if all(_joined(one, [held]) for one in addresses)), None)
+        if alone is not None:
+            subkey = alone[1] + 1
             continue
         if not all(_joined(interval, [held for _, held in here]) for interval in addresses):
             return False
         subkey = min(*(span[1] + 1 for span, _ in here), *(each.next_begin(subkey) for each in layers))
     return True
+
+
+def _end(layer: tuple[Interval, Intervals]) -> int:
+    return layer[0][1]
 
 
 def _joined(interval: Interval, sets: list[Intervals]) -> bool:
