@@ -86,7 +86,7 @@ def _end(title: str, end: Endpoint, side: SideVerdict | None, position: Position
 
 def _side(title: str, side: SideVerdict, position: Position) -> Iterator[str]:
     if side.rule is None or side.group is None:
-        yield f"{title}: {DONE[side.verdict]}. {side.reason[:1].upper()}{side.reason[1:]}."
+        yield f"{title}: {DONE[side.verdict]} – {side.reason}."
     else:
         yield f"{title}: {DONE[side.verdict]} by {rule_words(side.group, side.rule, position)}."
     over = side.passed_over
@@ -113,7 +113,8 @@ def _turning(answer: Answer, position: Position) -> Paragraph:
     if not answer.allowed:
         remedy = answer.remedies[0]
         if not remedy.works and not remedy.changes:
-            return [f"No rule can change that: {'; '.join(step.reason for step in remedy.steps)}."]
+            reasons = dict.fromkeys(step.reason for step in remedy.steps)
+            return [f"No rule can change that: {'; '.join(reasons)}."]
         title = "To let it through:" if len(remedy.steps) == 1 else "To let it through, all of these:"
         return [title, *(f"  - {step_words(step, position)}" for step in remedy.steps)]
     if not answer.remedies:

@@ -15,7 +15,9 @@ PROPOSED = IPv4Address("198.18.0.1")
 
 
 def opened_route(policy: Policy, src: Endpoint, dst: Endpoint, family: Family) -> Change | None:
-    """Return the one change after which there is a way, or None where it takes another address, or no change helps."""
+    """Return the one change after which there is a way; None where none helps, or a way is not what is missing."""
+    if path(policy, src, dst, family).exists:
+        return None  # a balancer that does not listen: it is reached, and goes no further
     for change in _proposals(policy, src, dst):
         if path(changed(policy, change), src, dst, family).exists:
             return change
