@@ -21,6 +21,7 @@ settings.load_profile("enforcer")
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--no-skips", action="store_true", help="a skipped test fails the run: the gate's rule")
+    parser.addoption("--bad-input", default=3000, type=int, metavar="N", help="how many mutated inputs to try")
     parser.addoption("--update-golden", action="store_true", help="rewrite program.txt and ruleset.nft of golden cases")
 
 

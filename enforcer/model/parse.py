@@ -25,7 +25,7 @@ from enforcer.model.reading.document import Document, Fault, Position, read
 from enforcer.model.reading.draft import Draft
 from enforcer.model.reading.lines import Lines, lines_of
 from enforcer.model.topology import Backend, Eip, Listener, LoadBalancer, Peering, Route, Subnet, Vpc
-from enforcer.model.words.wording import Item, Place, forbidden_character, shown, suggestion
+from enforcer.model.words.wording import Item, Place, shown, suggestion
 
 MOST_PROBLEMS = 1000
 
@@ -187,7 +187,7 @@ def _where(data: Any, place: Place) -> str:
         if isinstance(step, int):
             words += f"[{_label(value) or step}]"
         else:
-            key = step if len(step) <= 64 and forbidden_character(step) is None else shown(step)
+            key = step if len(step) <= 64 and step.isprintable() else shown(step)
             words += f".{key}" if words else key
     return words
 
@@ -209,6 +209,6 @@ def _label(item: Any) -> str | None:
     if isinstance(item, dict):
         for key in ("name", "id"):
             label = item.get(key)
-            if isinstance(label, str) and 0 < len(label) <= 64 and forbidden_character(label) is None:
+            if isinstance(label, str) and 0 < len(label) <= 64 and label.isprintable():
                 return label
     return None
