@@ -65,7 +65,7 @@ def answer(policy: Policy | Oracle, src: Endpoint, dst: Endpoint, traffic: Traff
     """Ask about a new conversation, and find out what would turn the verdict."""
     oracle = Oracle.of(policy)
     found = explain(oracle, src, dst, traffic)
-    turned = remedies(oracle.policy, src, dst, traffic, found)
+    turned = remedies(oracle, src, dst, traffic, found)
     return Answer(src, dst, traffic, found, turned, oracle.policy.revoke)
 
 

@@ -25,6 +25,15 @@ class Oracle:
         """Return the oracle itself, or a new one for the policy."""
         return policy if isinstance(policy, Oracle) else cls(policy)
 
+    def with_rules_of(self, policy: Policy) -> Oracle:
+        """Return an oracle for a policy that differs from this one's in the rules of its groups and in nothing else.
+
+        Who is a member of what, and who reaches whom, stays known.
+        """
+        other = Oracle(policy)
+        other._members, other._paths = self._members, self._paths
+        return other
+
     def ranked(self, ref: NicRef, direction: Direction, family: Family) -> tuple[Ranked, ...]:
         """Return the rules of the NIC's groups in the order of S7, those not in effect included."""
         key = (ref.nic.security_groups, ref.ecs.type_class, direction, family)

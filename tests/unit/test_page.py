@@ -41,7 +41,7 @@ def test_the_data_has_every_cell_and_each_explanation_once():
     columns = len(data["columns"])
     assert [[len(cell) for cell in row] for row in data["cells"]] == [[0, columns], [columns, 0]]
     assert {n for row in data["cells"] for cell in row for n in cell} == set(range(len(data["explanations"])))
-    assert "a & b %%style%%" in json.dumps(data["explanations"], ensure_ascii=False)
+    assert "a & b %%style%%" in json.dumps(data["lines"], ensure_ascii=False)
 
 
 def test_names_in_the_head_are_escaped():

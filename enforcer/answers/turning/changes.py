@@ -11,6 +11,7 @@ from ipaddress import IPv4Address
 from typing import assert_never
 
 from enforcer.model import Eip, Peering, Policy, Rule, SecurityGroup
+from enforcer.semantics import Oracle
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +54,13 @@ def changed(policy: Policy, *changes: Change) -> Policy:
     for change in changes:
         policy = _changed(policy, change)
     return policy
+
+
+def after(oracle: Oracle, *changes: Change) -> Oracle:
+    """Return the oracle of the changed policy, which remembers what the changes leave as it is."""
+    policy = changed(oracle.policy, *changes)
+    only_rules = all(isinstance(change, AddRule | RemoveRule) for change in changes)
+    return oracle.with_rules_of(policy) if only_rules else Oracle(policy)
 
 
 def _changed(policy: Policy, change: Change) -> Policy:

@@ -16,11 +16,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from enforcer.answers.turning.changes import AddRule, Change, RemoveRule, changed
+from enforcer.answers.turning.changes import AddRule, Change, RemoveRule, after
 from enforcer.answers.turning.routes import ROUTE, opened_route
 from enforcer.answers.turning.sides import Asked, asked
-from enforcer.model import ICMP, ICMPV6, Action, Endpoint, Policy, Rule, Traffic
-from enforcer.semantics import Explanation, SideVerdict, explain
+from enforcer.model import ICMP, ICMPV6, Action, Endpoint, Rule, Traffic
+from enforcer.semantics import Explanation, Oracle, SideVerdict, explain
 
 MOST_STEPS = 8  # of one side; who has more rules to take away should think of something else
 
@@ -51,58 +51,58 @@ class Remedy:
         return tuple(step.change for step in self.steps if step.change is not None)
 
 
-def remedies(policy: Policy, src: Endpoint, dst: Endpoint, traffic: Traffic, answer: Explanation) -> tuple[Remedy, ...]:
+def remedies(oracle: Oracle, src: Endpoint, dst: Endpoint, traffic: Traffic, answer: Explanation) -> tuple[Remedy, ...]:
     """Return what turns the verdict: one remedy for a denied conversation, alternatives for an allowed one."""
     if not answer.allowed:
-        return (_opening(policy, src, dst, traffic, answer),)
+        return (_opening(oracle, src, dst, traffic, answer),)
     return tuple(
-        Remedy(steps, not explain(after, src, dst, traffic, answer.family).allowed)
-        for one in asked(policy, src, dst, traffic, answer)
-        for steps in _closing(policy, one)
-        for after in (changed(policy, *(step.change for step in steps if step.change is not None)),)
+        Remedy(steps, not explain(turned, src, dst, traffic, answer.family).allowed)
+        for one in asked(oracle, src, dst, traffic, answer)
+        for steps in _closing(oracle, one)
+        for turned in (after(oracle, *(step.change for step in steps if step.change is not None)),)
     )
 
 
-def _opening(policy: Policy, src: Endpoint, dst: Endpoint, traffic: Traffic, answer: Explanation) -> Remedy:
+def _opening(oracle: Oracle, src: Endpoint, dst: Endpoint, traffic: Traffic, answer: Explanation) -> Remedy:
     steps: list[Step] = []
     if not answer.route.exists:
-        change = opened_route(policy, src, dst, answer.family)
+        change = opened_route(oracle.policy, src, dst, answer.family)
         steps.append(Step(ROUTE, change, answer.route.reason))
         if change is not None:
-            policy = changed(policy, change)
-            answer = explain(policy, src, dst, traffic, answer.family)
-    for one in asked(policy, src, dst, traffic, answer):
-        found = _opened_side(policy, one)
+            oracle = after(oracle, change)
+            answer = explain(oracle, src, dst, traffic, answer.family)
+    for one in asked(oracle, src, dst, traffic, answer):
+        found = _opened_side(oracle, one)
         steps += found
-        policy = changed(policy, *(step.change for step in found if step.change is not None))
-    after = explain(policy, src, dst, traffic, answer.family)
-    if not after.allowed and all(step.change is not None for step in steps):
-        steps.append(Step("backends" if after.backends else ROUTE, None, after.reason))
-    return Remedy(tuple(steps), after.allowed)
+        oracle = after(oracle, *(step.change for step in found if step.change is not None))
+    turned = explain(oracle, src, dst, traffic, answer.family)
+    if not turned.allowed and all(step.change is not None for step in steps):
+        steps.append(Step("backends" if turned.backends else ROUTE, None, turned.reason))
+    return Remedy(tuple(steps), turned.allowed)
 
 
-def _opened_side(policy: Policy, one: Asked) -> list[Step]:
+def _opened_side(oracle: Oracle, one: Asked) -> list[Step]:
     """Return the steps after which the NIC allows what it is asked; none if it does already."""
     steps: list[Step] = []
     for _ in range(MOST_STEPS):
-        side = one.ask(policy)
+        side = one.ask(oracle)
         if side.allowed:
             return steps
-        for step in _allowances(policy, one, side):
+        for step in _allowances(one, side):
             assert step.change is not None
-            if one.ask(changed(policy, step.change)).allowed:
+            if one.ask(after(oracle, step.change)).allowed:
                 return [*steps, step]
         if side.rule is None or side.group is None:
             return [*steps, Step(one.where, None, side.reason)]
         removal = RemoveRule(side.group, side.rule)
         steps.append(Step(one.where, removal, side.reason))
-        policy = changed(policy, removal)
+        oracle = after(oracle, removal)
     return [*steps, Step(one.where, None, "too many rules deny this")]
 
 
-def _allowances(policy: Policy, one: Asked, side: SideVerdict) -> Iterator[Step]:
+def _allowances(one: Asked, side: SideVerdict) -> Iterator[Step]:
     """Yield allow rules that may come before what denies, the nearest place first."""
-    groups = one.ref(policy).nic.security_groups
+    groups = one.nic.nic.security_groups
     if side.rule is None or side.group is None:
         places = [(group, 1) for group in groups]
         earlier = groups[1:]
@@ -116,15 +116,15 @@ def _allowances(policy: Policy, one: Asked, side: SideVerdict) -> Iterator[Step]
             yield Step(one.where, AddRule(group, rule, first), side.reason, side.rule, earlier)
 
 
-def _closing(policy: Policy, one: Asked) -> Iterator[tuple[Step, ...]]:
+def _closing(oracle: Oracle, one: Asked) -> Iterator[tuple[Step, ...]]:
     """Yield ways to have the NIC deny what it allows: one rule more, or every rule that allows it away."""
-    side = one.ask(policy)
+    side = one.ask(oracle)
     if side.rule is None or side.group is None:
         return  # allowed without being asked (S15, S16): no rule changes that
     for first in (False, True):
         # At the same priority, deny is asked before allow (S7).
         addition = AddRule(side.group, rule_for(one, Action.DENY, side.rule.priority), first)
-        if not one.ask(changed(policy, addition)).allowed:
+        if not one.ask(after(oracle, addition)).allowed:
             yield (Step(one.where, addition, side.reason, side.rule),)
             break
     steps: list[Step] = []
@@ -132,8 +132,8 @@ def _closing(policy: Policy, one: Asked) -> Iterator[tuple[Step, ...]]:
         if len(steps) == MOST_STEPS:
             return
         steps.append(Step(one.where, RemoveRule(side.group, side.rule), side.reason))
-        policy = changed(policy, RemoveRule(side.group, side.rule))
-        side = one.ask(policy)
+        oracle = after(oracle, RemoveRule(side.group, side.rule))
+        side = one.ask(oracle)
     yield tuple(steps)
 
 

@@ -14,12 +14,11 @@ from html import escape
 from importlib.resources import files
 from typing import Any
 
-from enforcer.answers import Position, Region, answer, answer_document
+from enforcer.answers import Position, Region, answer, paragraphs
 from enforcer.model import Policy, endpoint
 from enforcer.semantics import Oracle
 
 Document = dict[str, Any]
-KEPT = ("verdict", "reason", "route", "words")
 
 
 def page(policy: Policy, columns: Sequence[Region], position: Position) -> str:
@@ -42,16 +41,22 @@ def page(policy: Policy, columns: Sequence[Region], position: Position) -> str:
 def page_data(policy: Policy, columns: Sequence[Region], position: Position, title: str) -> Document:
     """Return what the script draws: hosts, columns, and for each source, destination and column an explanation.
 
-    Equal explanations are kept once; `cells[source][destination][column]` is a number into `explanations`.
+    Equal explanations are kept once, and equal lines in them: `cells[source][destination][column]` is a number into
+    `explanations`, and these have numbers into `lines`.
     """
     oracle = Oracle(policy)
     hosts = [(ecs.name, "ecs") for ecs in policy.ecs] + [(host.name, "external") for host in policy.external_hosts]
     ends = [endpoint(policy, name) for name, _ in hosts]
-    known: dict[str, int] = {}
+    lines: dict[str, int] = {}
+    known: dict[tuple[str, bool, tuple[tuple[int, ...], ...]], int] = {}
 
     def number(src: int, dst: int, column: Region) -> int:
-        found = answer_document(answer(oracle, ends[src], ends[dst], column.traffic), position)
-        return known.setdefault(json.dumps({key: found[key] for key in KEPT}), len(known))
+        found = answer(oracle, ends[src], ends[dst], column.traffic)
+        told = tuple(
+            tuple(lines.setdefault(line, len(lines)) for line in paragraph) for paragraph in paragraphs(found, position)
+        )
+        key = (str(found.explanation.verdict), found.explanation.route.exists, told)
+        return known.setdefault(key, len(known))
 
     every = range(len(ends))
     cells = [[[number(src, dst, column) for column in columns] if src != dst else [] for dst in every] for src in every]
@@ -64,7 +69,8 @@ def page_data(policy: Policy, columns: Sequence[Region], position: Position, tit
         "columns": [
             {"word": column.word, "text": column.text, "label": column.text.partition(" (")[0]} for column in columns
         ],
-        "explanations": [json.loads(text) for text in known],
+        "lines": list(lines),
+        "explanations": [{"verdict": verdict, "route": route, "words": told} for verdict, route, told in known],
         "cells": cells,
     }
 

@@ -108,7 +108,7 @@ function explain(cell) {
   const parts = [element("h2", {}, title), element("p", { class: `verdict ${what}` }, `${MARKS[what]} ${VERDICTS[what]}`)];
   for (const lines of explanation.words) {
     let list = null;
-    for (const line of lines) {
+    for (const line of lines.map((number) => data.lines[number])) {
       if (line.startsWith("  - ")) {
         if (!list) parts.push(list = element("ul", {}));
         list.append(element("li", {}, line.slice(4)));
