@@ -106,6 +106,23 @@ def rules(draw: st.DrawFn) -> dict[str, Any]:
 
 
 @st.composite
+def rule_lists(draw: st.DrawFn) -> list[dict[str, Any]]:
+    """Draw the rules of a group; most groups end in a rule that opens a direction, or hardly a packet would pass."""
+    found = draw(st.lists(rules(), max_size=6))
+    for direction in ("ingress", "egress"):
+        for ethertype in ("IPv4", "IPv6"):
+            floor = {"direction": direction, "ethertype": ethertype, "priority": 100}
+            match draw(st.sampled_from(("all", "all", "group", "tcp", "nothing"))):
+                case "all":
+                    found.append(floor)
+                case "group":
+                    found.append({**floor, "remote_group": draw(st.sampled_from(GROUPS[:3]))})
+                case "tcp":
+                    found.append({**floor, "protocol": "tcp"})
+    return found
+
+
+@st.composite
 def documents(draw: st.DrawFn) -> dict[str, Any]:
     """Draw a policy file: a VPC of three or four hosts, a second VPC with the same addresses, and a peered one."""
     subnet_a = {"name": "subnet-a", "cidr": "10.0.0.0/24", "ipv6_cidr": "2001:db8::/64"}
@@ -118,7 +135,7 @@ def documents(draw: st.DrawFn) -> dict[str, Any]:
             host["type"] = flavor
         hosts.append(host)
     hosts.append({"name": "ecs-e", "subnet": "subnet-c", "addresses": ["10.0.1.11"], "security_groups": ["Sg-B"]})
-    # Two tuples per family: an empty address group matches nothing (S19).
+    # Some of them are empty, and match nothing (S19).
     address_groups = [
         {"name": f"ag-{family}{suffix}", "ip_version": family, "entries": entries}
         for family in (4, 6)
@@ -136,9 +153,7 @@ def documents(draw: st.DrawFn) -> dict[str, Any]:
         ],
         "peerings": [{"name": "peering-ac", "vpcs": ["vpc-a", "vpc-c"]}],
         "address_groups": address_groups,
-        "security_groups": [
-            {"name": name, "rules": draw(st.lists(rules(), max_size=6))} for name in draw(st.permutations(GROUPS))
-        ],
+        "security_groups": [{"name": name, "rules": draw(rule_lists())} for name in draw(st.permutations(GROUPS))],
         "ecs": hosts,
     }
 

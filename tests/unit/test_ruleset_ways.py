@@ -100,6 +100,8 @@ def test_a_forwarder_sends_and_receives_for_others_s16():
     assert passes(forwards, inward)
     assert not passes(checked, inward)
     assert not passes(forwards, packet("203.0.113.9", "10.0.0.12", mac=MAC["v-ecs-b"])), "its MAC is still its own"
+    to_another = packet("10.0.0.11", "203.0.113.9", oif="v-ecs-b")
+    assert not passes(forwards, to_another), "others beside a forwarder receive for themselves alone"
 
 
 def test_a_nic_without_port_security_is_not_filtered_s16():
