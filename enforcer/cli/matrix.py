@@ -53,7 +53,9 @@ def matrix_command(
     columns = _columns(protos, loaded)
     if page_file is not None:
         _bounded(loaded, columns, MOST_PAGE_CELLS)
-        _write(page_file, page(loaded, columns, position))
+        with output.progress() as report:
+            text = page(loaded, columns, position, report)
+        _write(page_file, text)
         output.note(f"{page_file}: written")
         if not as_json:
             return

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from base64 import b64encode
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from hashlib import sha256
 from html import escape
 from importlib.resources import files
@@ -19,10 +19,15 @@ from enforcer.model import Policy, endpoint
 from enforcer.semantics import Oracle
 
 Document = dict[str, Any]
+Report = Callable[[str, int, int], None]
 
 
-def page(policy: Policy, columns: Sequence[Region], position: Position) -> str:
-    """Return the page: every pair of hosts, each asked for every column."""
+def silent(_what: str, _done: int, _total: int) -> None:
+    """Report to nobody."""
+
+
+def page(policy: Policy, columns: Sequence[Region], position: Position, report: Report = silent) -> str:
+    """Return the page: every pair of hosts, each asked for every column; `report` is told how far it is."""
     style, script = _part("page.css"), _part("page.js")
     title = f"Who reaches whom: {position.source}" if position.source else "Who reaches whom"
     parts = {
@@ -31,14 +36,16 @@ def page(policy: Policy, columns: Sequence[Region], position: Position) -> str:
         "style-hash": _hash(style),
         "script": script,
         "script-hash": _hash(script),
-        "data": embedded(page_data(policy, columns, position, title)),
+        "data": embedded(page_data(policy, columns, position, title, report)),
     }
     text = _part("page.html")
     pieces = text.split("%%")  # names between pairs of %%, so that no value is searched for names
     return "".join(parts[piece] if number % 2 else piece for number, piece in enumerate(pieces))
 
 
-def page_data(policy: Policy, columns: Sequence[Region], position: Position, title: str) -> Document:
+def page_data(
+    policy: Policy, columns: Sequence[Region], position: Position, title: str, report: Report = silent
+) -> Document:
     """Return what the script draws: hosts, columns, and for each source, destination and column an explanation.
 
     Equal explanations are kept once, and equal lines in them: `cells[source][destination][column]` is a number into
@@ -59,7 +66,10 @@ def page_data(policy: Policy, columns: Sequence[Region], position: Position, tit
         return known.setdefault(key, len(known))
 
     every = range(len(ends))
-    cells = [[[number(src, dst, column) for column in columns] if src != dst else [] for dst in every] for src in every]
+    cells = []
+    for src in every:
+        report("explaining", src, len(ends))
+        cells.append([[number(src, dst, column) for column in columns] if src != dst else [] for dst in every])
     return {
         "title": title,
         "hosts": [

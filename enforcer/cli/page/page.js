@@ -106,6 +106,9 @@ function explain(cell) {
   const what = kind(explanation);
   const title = `${data.hosts[source].name} → ${data.hosts[destination].name}, ${data.columns[column].text}`;
   const parts = [element("h2", {}, title), element("p", { class: `verdict ${what}` }, `${MARKS[what]} ${VERDICTS[what]}`)];
+  if (/[-,]/.test(data.columns[column].label)) {
+    parts.push(element("p", { class: "hint" }, `${data.columns[column].word} stands for all of them.`));
+  }
   for (const lines of explanation.words) {
     let list = null;
     for (const line of lines.map((number) => data.lines[number])) {
