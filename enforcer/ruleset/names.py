@@ -34,9 +34,10 @@ DHCP_FROM = "dhcp_from"  # source port → which DHCP chain, from an instance
 DHCP_TO = "dhcp_to"  # the same, to an instance
 STAMP = "stamp"  # marks the flow with the generation and accepts
 TIMEOUTS = "timeouts"  # idle timeouts of S13
-BALANCED = "balanced"  # forwarded by a balancer with transfer_client_ip (S12)
-BALANCERS = {4: "balancer4", 6: "balancer6"}  # original destination → chain of the balancer
-BALANCER = "balancer_{}"  # its listeners' ports
+TO_BACKEND, FROM_BACKEND = "to", "from"
+BALANCED = "balanced_{}"  # forwarded by a balancer with transfer_client_ip (S12), to or from the backend
+BALANCERS = {4: "balancer4_{}", 6: "balancer6_{}"}  # original destination → chain of the balancer
+BALANCER = "balancer_{}_{}"  # its listeners' ports
 LISTENERS = "listener_{}_{}"  # ports of one balancer and protocol
 
 # inet: sets and maps about NICs. By index, so that an interface that comes back under the same name stays closed.

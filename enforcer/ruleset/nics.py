@@ -12,9 +12,10 @@ from ipaddress import IPv4Network, IPv6Address, IPv6Network, collapse_addresses
 
 from enforcer.compiler.program import FAMILIES, NamespaceProgram, NicProgram
 from enforcer.compiler.sides import digest
-from enforcer.model import TCP, UDP, Family, IPNetwork
+from enforcer.model import TCP, UDP, Family, IPAddress, IPNetwork
 from enforcer.ruleset import names
 from enforcer.ruleset.nft import (
+    ACCEPT,
     DROP,
     Chain,
     Dispatch,
@@ -24,8 +25,8 @@ from enforcer.ruleset.nft import (
     InSet,
     Interval,
     Match,
-    Rule,
     Set,
+    Verdict,
     goto,
     jump,
     rule,
@@ -34,6 +35,7 @@ from enforcer.ruleset.policies import DESTINATION, SOURCE
 from enforcer.ruleset.profiles import Profile
 
 ProfileKey = tuple[Family, str, str]
+_WORDS = {TCP: "tcp", UDP: "udp"}
 
 
 def link_local(mac: str) -> int:
@@ -187,32 +189,46 @@ def _dhcp_to() -> Iterator[Element]:
 def balancer_objects(namespace: NamespaceProgram) -> tuple[tuple[Set, ...], tuple[Chain, ...]]:
     """Build what exempts the traffic that a balancer forwards (S12): original destination, protocol and port.
 
-    nft 1.0.6 refuses `ct original proto-dst` in a concatenation, so each balancer has a chain with a set per protocol.
+    To the backend it is stamped there. From the backend it only passes: whether the flow may go on is for the client's
+    side to say, behind us. nft 1.0.6 refuses `ct original proto-dst` in a concatenation, so each balancer has a chain
+    with a set per protocol.
     """
-    sets: list[Set] = []
+    fields: dict[Family, Field] = {4: Field.CT_ORIGINAL_IPV4_DESTINATION, 6: Field.CT_ORIGINAL_IPV6_DESTINATION}
+    ports: dict[IPAddress, dict[int, list[int]]] = {}
+    for exemption in namespace.exemptions:  # sorted by address, protocol and port
+        ports.setdefault(exemption.address, {}).setdefault(exemption.protocol, []).append(exemption.port)
+    sets = {entry.name: entry for listeners in ports.values() for entry in _listener_sets(listeners)}
+    maps: list[Set] = []
     chains: list[Chain] = []
-    addresses: dict[Family, list[Element]] = {4: [], 6: []}
-    for address in sorted({e.address for e in namespace.exemptions}, key=lambda a: (a.version, a)):
-        ports: dict[int, list[int]] = {}
-        for exemption in namespace.exemptions:
-            if exemption.address == address:
-                ports.setdefault(exemption.protocol, []).append(exemption.port)
-        content = digest(str(address), ports)
-        rules: list[Rule] = []
-        for protocol, word in ((TCP, "tcp"), (UDP, "udp")):
-            if protocol in ports:
-                listeners = names.LISTENERS.format(word, content)
-                elements = tuple(Element((port,)) for port in sorted(ports[protocol]))
-                sets.append(Set(listeners, (Field.CT_ORIGINAL_DPORT,), elements))
-                matches = (Match(Field.L4PROTO, protocol), InSet((Field.CT_ORIGINAL_DPORT,), listeners))
-                rules.append(rule(*matches, goto(names.STAMP), comment="forwarded by a load balancer"))
-        chain = names.BALANCER.format(content)
-        chains.append(Chain(chain, tuple(rules)))
-        addresses[address.version].append(Element((int(address),), jump(chain)))
-    fields = {4: Field.CT_ORIGINAL_IPV4_DESTINATION, 6: Field.CT_ORIGINAL_IPV6_DESTINATION}
-    maps = (_fixed(names.BALANCERS[f], (fields[f],), addresses[f], verdict=True) for f in FAMILIES)
-    family_word = {4: "ipv4", 6: "ipv6"}
-    balanced = tuple(
-        rule(Match(Field.NFPROTO, family_word[f]), Dispatch((fields[f],), names.BALANCERS[f])) for f in FAMILIES
+    for way, verdict in ((names.TO_BACKEND, goto(names.STAMP)), (names.FROM_BACKEND, ACCEPT)):
+        found = {address: _balancer_chain(way, listeners, verdict) for address, listeners in ports.items()}
+        chains += {chain.name: chain for chain in found.values()}.values()
+        for family in FAMILIES:
+            ours = ((int(a), c) for a, c in found.items() if a.version == family)
+            elements = (Element((address,), jump(chain.name)) for address, chain in ours)
+            maps.append(_fixed(names.BALANCERS[family].format(way), (fields[family],), elements, verdict=True))
+        rules = (
+            rule(Match(Field.NFPROTO, f"ipv{f}"), Dispatch((fields[f],), names.BALANCERS[f].format(way)))
+            for f in FAMILIES
+        )
+        chains.append(Chain(names.BALANCED.format(way), tuple(rules), fixed=True))
+    return (*sets.values(), *maps), tuple(chains)
+
+
+def _listener_sets(listeners: Mapping[int, list[int]]) -> Iterator[Set]:
+    for protocol, ports in listeners.items():
+        elements = tuple(Element((port,)) for port in ports)
+        yield Set(names.LISTENERS.format(_WORDS[protocol], digest(ports)), (Field.CT_ORIGINAL_DPORT,), elements)
+
+
+def _balancer_chain(way: str, listeners: Mapping[int, list[int]], verdict: Verdict) -> Chain:
+    rules = tuple(
+        rule(
+            Match(Field.L4PROTO, protocol),
+            InSet((Field.CT_ORIGINAL_DPORT,), entry.name),
+            verdict,
+            comment="forwarded by a load balancer",
+        )
+        for protocol, entry in zip(listeners, _listener_sets(listeners), strict=True)
     )
-    return (*sets, *maps), (*chains, Chain(names.BALANCED, balanced, fixed=True))
+    return Chain(names.BALANCER.format(way, digest(listeners)), rules)

@@ -39,7 +39,10 @@ def lower_profile(sides: Sides, judges: dict[str, Judge], namespace: NamespacePr
     # Every constant that the chains mention is part of the name: the name stands for the content.
     content = digest(ingress, egress, namespace.marks.connection_mask, namespace.revoke_both, balanced)
     mask = namespace.marks.connection_mask
-    exempt = (rule(Match(Field.CT_STATUS, "dnat"), jump(names.BALANCED)),) if balanced else ()
+    exempt = {
+        way: (rule(Match(Field.CT_STATUS, "dnat"), jump(names.BALANCED.format(way))),) if balanced else ()
+        for way in (names.TO_BACKEND, names.FROM_BACKEND)
+    }
     lenient = not namespace.revoke_both
     once_passed = Match(Field.CT_MARK, 0, "!=", mask)
     family: Family = sides.family
@@ -57,13 +60,13 @@ def lower_profile(sides: Sides, judges: dict[str, Judge], namespace: NamespacePr
             ),
         ),
         # A DHCP server's unicast answer may have begun the flow that the client's next request belongs to (S15).
-        Chain(from_reply, (rule(dhcp), *exempt, *judged(ingress.reply, ingress, ACCEPT))),
+        Chain(from_reply, (rule(dhcp), *exempt[names.FROM_BACKEND], *judged(ingress.reply, ingress, ACCEPT))),
         Chain(
             names.PROFILE_TO.format(family, content),
             (
                 rule(jump(names.ARRIVING)),
-                *exempt,
                 rule(is_reply, goto(to_reply)),
+                *exempt[names.TO_BACKEND],
                 *judged(ingress.chain, ingress, goto(names.STAMP)),
             ),
         ),

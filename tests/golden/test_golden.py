@@ -44,7 +44,9 @@ def excerpt(ruleset: Ruleset) -> Iterator[str]:
             yield from chain_block(chain)
 
 
-SHOWN = {name for which in (names.FROM, names.TO_NETS, names.TO_ANY, names.BALANCERS) for name in which.values()}
+SHOWN = {name for which in (names.FROM, names.TO_NETS, names.TO_ANY) for name in which.values()} | {
+    names.BALANCERS[family].format(way) for family in (4, 6) for way in (names.TO_BACKEND, names.FROM_BACKEND)
+}
 
 
 def nft(case: Path) -> str:

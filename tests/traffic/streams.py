@@ -215,12 +215,12 @@ def _begun(near: End, far: End) -> tuple[str, int]:
     raise AssertionError("the first packet never arrived")
 
 
-def tcp(stand: Stand, client: str, server: str, port: int, family: Family = 4, to: str = "") -> Stream:
-    """Open a TCP connection."""
+def tcp(stand: Stand, client: str, server: str, port: int, family: Family = 4, to: str = "", at: int = 0) -> Stream:
+    """Open a TCP connection; `to` and `at` are the server's address and port as the client knows them."""
     listener = stand.listener(server, port, family)
     near = stand.socket(client, _AF[family], socket.SOCK_STREAM)
     near.settimeout(PATIENCE)
-    near.connect((to or stand.address(server, family), port))
+    near.connect((to or stand.address(server, family), at or port))
     listener.settimeout(PATIENCE)
     far = stand.opened.enter_context(listener.accept()[0])
     listener.close()
