@@ -1,4 +1,4 @@
-"""The text of the lab's own nft table `inet lab`: EIPs and load balancers in a VPC router. Pure.
+"""The text of the lab's own nft table `inet lab`: EIPs and load balancers in a VPC router, NAT in instances. Pure.
 
 It is the cloud's edge, not a firewall: what it drops has no way on, whatever the security groups say. The enforcer's
 table is somebody else's; its hooks stand around these (source before destination NAT, destination after source NAT),
@@ -9,7 +9,7 @@ Only `ipaddress` objects and numbers reach the text: nft would ask DNS about any
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from ipaddress import IPv4Address
 from typing import Final
 
@@ -75,6 +75,18 @@ def router_script(
             ("input", "type filter hook input priority filter", closed),
         )
     )
+
+
+def guest_script(masks: Iterable[tuple[str, IPAddress, tuple[IPNetwork, ...]]]) -> str:
+    """Return the table of an instance that others reach the Internet through, or "" if it is none.
+
+    A mask is a NIC's interface, the address that takes the place of senders', and the networks for which it does not.
+    """
+    rules = tuple(
+        f'iifname "{interface}" oifname "{interface}" ip daddr != {{ {", ".join(map(str, inside))} }} snat ip to {own}'
+        for interface, own, inside in masks
+    )
+    return _table((("postrouting", "type nat hook postrouting priority srcnat", rules),)) if rules else ""
 
 
 def backend_places(

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import StrEnum
+from hashlib import blake2s
 from ipaddress import IPv4Address, IPv4Interface, IPv6Address, IPv6Interface
 from typing import Final, Generic, TypeVar
 
@@ -95,11 +96,15 @@ class Route:
 
 @dataclass(frozen=True, slots=True)
 class PolicyRule:
-    """Packets from `source` are routed by `table`: how the second NIC of an instance answers for itself."""
+    """Packets from `source` are looked up in `table` first; with an interface, only those that came in there.
+
+    Before the main table, and of several rules the one with the smaller table comes first.
+    """
 
     netns: str
-    source: IPAddress
+    source: IPNetwork
     table: int
+    interface: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +164,13 @@ def single(address: IPAddress) -> IPv4Interface | IPv6Interface:
 def network_of(address: IPAddress) -> IPNetwork:
     """Return the /32 or /128 of the address."""
     return single(address).network
+
+
+def guest_interface(name: str) -> str:
+    """Return a NIC's interface name inside its instance: its own where the kernel takes it."""
+    if name.isascii() and len(name) <= 15 and name not in ("lo", "all", "default", ".", ".."):
+        return name
+    return f"n-{blake2s(name.encode()).hexdigest()[:12]}"
 
 
 _Part = TypeVar("_Part")

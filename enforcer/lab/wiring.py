@@ -18,6 +18,7 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Interface, IPv6Network, ip_i
 from typing import Final
 
 from enforcer.lab import nat
+from enforcer.lab.detours import Hop, detours, guest_nat
 from enforcer.lab.plan import (
     LINK_LOCAL,
     Address,
@@ -31,6 +32,7 @@ from enforcer.lab.plan import (
     Route,
     Switch,
     VirtualIp,
+    guest_interface,
     network_of,
     single,
     switches_of,
@@ -38,6 +40,7 @@ from enforcer.lab.plan import (
 from enforcer.model import IPAddress, IPNetwork, LoadBalancer, Nic, NicRef, Policy, Subnet, Vpc
 from enforcer.model.layout import (
     UPLINK,
+    Attachment,
     Namespace,
     ecs_namespace,
     external_namespace,
@@ -49,19 +52,12 @@ from enforcer.model.layout import (
 )
 
 EVERYWHERE: Final[tuple[IPNetwork, IPNetwork]] = (IPv4Network("0.0.0.0/0"), IPv6Network("::/0"))
-CUSTOM_METRIC, PEERING_METRIC, UPLINK_METRIC, HOLE_METRIC = 10, 2000, 3000, 4_000_000_000
-"""Which of several routes to one network is taken: the smallest; what has none of these is a host's."""
+PEERING_METRIC, UPLINK_METRIC, HOLE_METRIC = 2000, 3000, 4_000_000_000
+"""Which of several routes to one network is taken: the smallest; custom routes and hosts' have smaller ones."""
 RETRANSMISSION: Final = 100
 """After how many milliseconds a neighbour is asked for again; these wires are short, and people wait."""
 GUEST_TABLES: Final = 100
 """The routing table of an instance's n-th NIC is this plus n."""
-
-
-def guest_interface(name: str) -> str:
-    """Return a NIC's interface name inside its instance: its own where the kernel takes it."""
-    if name.isascii() and len(name) <= 15 and name not in ("lo", "all", "default", ".", ".."):
-        return name
-    return f"n-{blake2s(name.encode()).hexdigest()[:12]}"
 
 
 def gateway(network: IPNetwork, taken: frozenset[IPAddress]) -> IPAddress | None:
@@ -110,8 +106,10 @@ class _Wiring:
         self._externals()
         self._peerings()
         for ecs in self._policy.ecs:
-            forwards = self._forwards(ecs.name)
-            self._host(ecs_namespace(self._lab, ecs.name), Role.ECS, ecs.name, forwards=forwards)
+            netns, forwards = ecs_namespace(self._lab, ecs.name), self._forwards(ecs.name)
+            self._host(netns, Role.ECS, ecs.name, forwards=forwards)
+            if script := guest_nat(self._policy, ecs.name):
+                self._nat.append(NatTable(netns, script))
         for namespace in lab_layout(self._policy, self._lab).namespaces:
             self._guests(namespace)
         return Plan(
@@ -203,15 +201,11 @@ class _Wiring:
     def _guests(self, namespace: Namespace) -> None:
         """Attach the NICs of one VPC, then what needs to know all of them: custom routes and virtual IPs."""
         router, vpc = namespace.name, self._policy.vpc(namespace.vpcs[0])
-        ports = {(seat.ref.ecs.name, seat.ref.nic.name): seat.interface for seat in namespace.attachments}
         for seat in namespace.attachments:
             self._nic(router, seat.interface, seat.ref, seat.mac)
-        for route in vpc.routes:
-            hop = self._policy.nic_ref(route.next_hop)
-            address = hop.nic.address(4 if route.destination.version == 4 else 6)
-            port = ports.get((hop.ecs.name, hop.nic.name))
-            if address is not None and port is not None:
-                self._routes.append(Route(router, route.destination, port, address, metric=CUSTOM_METRIC))
+        found = detours(self._policy, vpc, router, tuple(self._hop(seat) for seat in namespace.attachments))
+        self._routes.extend(found.routes)
+        self._rules.extend(found.rules)
         private = {address for seat in namespace.attachments for address in seat.ref.nic.addresses}
         private |= {balancer.address for balancer in self._balancers(vpc)}
         holders: dict[IPAddress, list[Holder]] = {}
@@ -222,6 +216,15 @@ class _Wiring:
                     holder = Holder(seat.ref.label, netns, guest_interface(seat.ref.nic.name), seat.interface)
                     holders.setdefault(address, []).append(holder)
         self._virtual_ips.extend(VirtualIp(address, router, tuple(group)) for address, group in holders.items())
+
+    def _hop(self, seat: Attachment) -> Hop:
+        netns, interface = ecs_namespace(self._lab, seat.ref.ecs.name), guest_interface(seat.ref.nic.name)
+        address = seat.ref.nic.address(4)
+        return Hop(seat.ref, seat.interface, netns, interface, address and self._gateway(seat.ref, address))
+
+    def _gateway(self, ref: NicRef, address: IPAddress) -> IPAddress:
+        network = _network(self._policy.subnet(ref.nic.subnet), address)
+        return gateway(network, self._taken[ref.vpc.name]) or LINK_LOCAL[0]
 
     def _nic(self, router: str, port: str, ref: NicRef, mac: str | None) -> None:
         netns, interface = ecs_namespace(self._lab, ref.ecs.name), guest_interface(ref.nic.name)
@@ -243,7 +246,7 @@ class _Wiring:
             self._routes.append(Route(router, network_of(address), port))
         if index > 0:
             sources = (*ref.nic.addresses, *_single_addresses(ref.nic))
-            self._rules.extend(PolicyRule(netns, source, GUEST_TABLES + index) for source in sources)
+            self._rules.extend(PolicyRule(netns, network_of(source), GUEST_TABLES + index) for source in sources)
         self._defaults(netns, interface, ref, index)
 
     def _defaults(self, netns: str, interface: str, ref: NicRef, index: int) -> None:
@@ -253,7 +256,7 @@ class _Wiring:
             if source is None:
                 continue
             network = _network(subnet, source)
-            via = gateway(network, self._taken[ref.vpc.name]) or LINK_LOCAL[0]
+            via = self._gateway(ref, source)
             if not any(nic.address(4 if source.version == 4 else 6) for nic in ref.ecs.nics[:index]):
                 self._routes.append(Route(netns, everywhere, interface, via, source))
             if index > 0:

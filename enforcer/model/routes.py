@@ -165,7 +165,8 @@ def path(policy: Policy, src: Endpoint, dst: Endpoint, family: Family) -> Path:
 
     1. An end that was named by its EIP is reached, and seen, over the Internet.
     2. Both ends in VPCs: the same one, peered ones, or a custom route through an instance with a NIC in both.
-    3. One end outside: IPv4 needs an EIP; IPv6 needs none, its addresses are global, unless two VPCs have them.
+    3. One end outside: IPv4 needs an EIP, the NIC's own or that of the instance on the most specific custom route;
+       IPv6 needs none, its addresses are global, unless two VPCs have them, and no custom route applies.
     4. An address that nobody has: nothing is known against it.
     """
     source, destination = src.address(family), dst.address(family)
@@ -249,4 +250,6 @@ def _global(policy: Policy, vpc: str, source: IPAddress, destination: IPAddress)
         for subnet in other.subnets:
             if other.name != vpc and inner is not None and subnet.ipv6_cidr and inner.overlaps(subnet.ipv6_cidr):
                 return Path(False, f"{inner} overlaps {subnet.ipv6_cidr} of {other.name}, so the Internet has no route")
-    return Path(True, "IPv6 is routed without NAT", source, destination)
+    hop = _next_hop(policy, vpc, destination) if inner is not None and source in inner else None
+    past = "" if hop is None else f", past the custom route through {hop.label}"
+    return Path(True, f"IPv6 is routed without NAT{past}", source, destination)

@@ -244,14 +244,16 @@ class _Attempt:
 def next_hop(policy: Policy, sender: NicRef, route: Path) -> NicRef | None:
     """Return the instance that the sender's VPC routes a packet through; None where it goes directly.
 
-    What lies in the VPC or in a peered one is reached directly, and so is the Internet from a NIC with an EIP. Of the
-    custom routes that fit, the most specific counts.
+    What lies in the VPC or in a peered one is reached directly, and so is the Internet from a NIC with an EIP, and over
+    IPv6. Of the custom routes that fit, the most specific counts.
     """
     destination = route.destination
     near = (sender.vpc.name, *policy.peers_of(sender.vpc.name))
     if destination is None or any(destination in subnet for name in near for subnet in policy.vpc(name).subnets):
         return None
     if route.source is not None and route.source == policy.eip_of(sender):
+        return None
+    if destination.version == 6 and any(destination in host.addresses for host in policy.external_hosts):
         return None
     fitting = [one for one in sender.vpc.routes if destination in one.destination]
     best = max(fitting, key=lambda one: one.destination.prefixlen, default=None)

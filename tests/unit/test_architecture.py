@@ -71,8 +71,10 @@ LARGER_PACKAGES = {
     "ruleset": (10, "nft's nouns and their text apart from the lookups, and one module for each part of the rules"),
     "compiler": (9, "one pass per file"),
     "cli": (12, "one module for each family of commands"),
+    "lab": (9, "plans are pure and stand beside what carries them out; detours are a plan's hardest part"),
 }
 LARGER_FUNCTIONS = {
+    "cli/matrix.py:matrix_command": "options and their three ways out, one after the other; its help is half of it",
     # function: the reason that a reader accepts
     "ruleset/skeleton.py:inet_chains": "the table of fixed chains: one entry after the other, no branch",
     "ruleset/profiles.py:lower_profile": "the four chains of a profile, side by side to be compared",

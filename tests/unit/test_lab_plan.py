@@ -5,8 +5,8 @@ from __future__ import annotations
 from ipaddress import IPv4Address, ip_address, ip_network
 
 from enforcer.lab.nat import router_script
-from enforcer.lab.plan import Address, Host, Link, Plan, Role, Route, changes
-from enforcer.lab.wiring import gateway, guest_interface, wire
+from enforcer.lab.plan import Address, Host, Link, Plan, Role, Route, changes, guest_interface
+from enforcer.lab.wiring import gateway, wire
 from enforcer.model import Policy, parse_policy
 
 BASE = """
@@ -94,7 +94,10 @@ def test_ipv6_that_two_vpcs_have_is_unknown_to_the_internet():
 
 def test_a_second_nic_answers_through_itself():
     found = plan()
-    assert {(str(rule.source), rule.table) for rule in found.rules} == {("10.0.0.13", 101), ("2001:db8:a::13", 101)}
+    assert {(str(rule.source), rule.table) for rule in found.rules} == {
+        ("10.0.0.13/32", 101),
+        ("2001:db8:a::13/128", 101),
+    }
     own = {str(each.destination): each.interface for each in found.routes if each.table == 101}
     assert own == {"0.0.0.0/0": "eth1", "10.0.0.0/24": "eth1", "::/0": "eth1"}
     assert routes(found, "lab-ecs-ecs-y")["0.0.0.0/0"] == ("eth0", "10.1.0.1")
@@ -109,6 +112,48 @@ def test_only_instances_that_are_meant_to_forward_do():
 def test_a_custom_route_leads_to_the_next_hops_interface():
     text = BASE.replace("- name: vpc-x", "- name: vpc-x\n    routes: [{destination: 172.16.0.0/12, next_hop: ecs-b}]")
     assert routes(wire(parse_policy(text), "lab"), "lab-vpc-vpc-x")["172.16.0.0/12"] == ("v-ecs-b", "10.0.0.12")
+
+
+def through_nat(destination: str) -> Plan:
+    """A plan in which a route leads through a second NIC with an EIP; ecs-a has one of its own."""
+    route = f"- name: vpc-x\n    routes: [{{destination: '{destination}', next_hop: ecs-y:eth1}}]"
+    eips = INTERNET.replace("203.0.113.10]", '203.0.113.10, "2001:db8:f::1"]')
+    text = BASE.replace("- name: vpc-x", route) + eips + '  - {address: 198.51.100.13, ecs: "ecs-y:eth1"}\n'
+    return wire(parse_policy(text.replace("eips: [{address: 198.51.100.10, ecs: ecs-a}]", EIP_LIST)), "lab")
+
+
+EIP_LIST = "eips:\n  - {address: 198.51.100.10, ecs: ecs-a}"
+
+
+def test_nics_with_an_eip_go_past_custom_routes_to_the_internet():
+    found = through_nat("0.0.0.0/0")
+    router = "lab-vpc-vpc-x"
+    assert [(str(one.source), one.table) for one in found.rules if one.netns == router] == [
+        ("10.0.0.11/32", 90),
+        ("10.0.0.13/32", 90),
+    ]
+    direct = {str(one.destination): one.interface for one in found.routes if (one.netns, one.table) == (router, 90)}
+    assert direct == dict.fromkeys(("203.0.113.10/32", "198.51.100.10/32", "198.51.100.13/32"), "up-inet")
+    assert "203.0.113.10/32" not in routes(found, router)  # for others the custom route holds
+
+
+def test_an_instance_on_the_way_to_the_internet_translates_and_sends_back_where_it_came_in():
+    found = through_nat("203.0.113.0/24")
+    (table,) = (one for one in found.nat if one.netns == "lab-ecs-ecs-y")
+    assert 'iifname "eth1" oifname "eth1" ip daddr != { 10.0.0.0/24, 10.1.0.0/24 } snat ip to 10.0.0.13' in table.script
+    assert ("0.0.0.0/0", 51, "eth1") in {(str(one.source), one.table, one.interface) for one in found.rules}
+    back = {str(one.destination): one.interface for one in found.routes if one.table == 51}
+    assert back == {"203.0.113.10/32": "eth1", "10.0.0.0/24": "eth1"}
+
+
+def test_routes_that_lead_to_nobody_on_the_internet_need_no_detour():
+    found = through_nat("172.16.0.0/12")
+    assert {one.table for one in found.rules} == {101}
+
+
+def test_external_hosts_are_reached_by_ipv6_past_custom_routes():
+    found = routes(through_nat("::/0"), "lab-vpc-vpc-x")
+    assert found["2001:db8:f::1/128"] == ("up-inet", "fe80::1")
 
 
 def test_single_allowed_addresses_are_virtual_ips_unless_they_are_somebodys_own():

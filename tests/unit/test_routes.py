@@ -223,3 +223,14 @@ def test_names_are_found_in_either_spelling_of_a_letter():
     found = endpoint(policy, "Ba\u0308r").nic
     assert found
     assert found.ecs.name == "B\u00e4r"
+
+
+def test_ipv6_goes_to_external_hosts_past_custom_routes():
+    policy = parsed(
+        WORLD.replace(
+            "{destination: 10.8.0.0/24, next_hop",
+            '{destination: "::/0", next_hop: a}\n      - {destination: 10.8.0.0/24, next_hop',
+        )
+    )
+    assert way(policy, "a", "my-pc", 6).endswith("IPv6 is routed without NAT, past the custom route through a")
+    assert way(policy, "my-pc", "a", 6).endswith("IPv6 is routed without NAT")
