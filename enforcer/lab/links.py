@@ -14,6 +14,7 @@ from __future__ import annotations
 import errno
 import ipaddress
 import os
+import socket
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from hashlib import blake2s
@@ -34,6 +35,8 @@ _IFA_F_NOPREFIXROUTE: Final = 0x200
 _RTNH_F_ONLINK: Final = 4
 _RTN_BLACKHOLE: Final = 6
 _RT_SCOPE_LINK: Final = 253
+_GRE_KEY: Final = 0x2000
+_IP6_TNL_F_IGN_ENCAP_LIMIT: Final = 1  # no destination options in front of the GRE header
 _PRESENT: Final = frozenset({errno.EEXIST})
 _GONE: Final = frozenset(
     {errno.ENOENT, errno.ESRCH, errno.ENODEV, errno.EADDRNOTAVAIL}  # rule or neighbour, route, link, address
@@ -98,6 +101,23 @@ class Netlink:
         finally:
             os.close(far)
 
+    def add_gre(self, interface: str, local: IPAddress, remote: IPAddress, number: int) -> None:
+        """Create a GRE tunnel between two outer addresses; the number is its key, and its group for `remove_group`."""
+        ends = {"local": str(local), "remote": str(remote), "ikey": number, "okey": number}
+        if local.version == 4:
+            kind, more = "gre", {"iflags": _GRE_KEY, "oflags": _GRE_KEY}
+        else:  # whose flags pyroute2 would send in the host's byte order
+            keyed = socket.htons(_GRE_KEY)
+            kind, more = "ip6gre", {"iflags": keyed, "oflags": keyed, "flags": _IP6_TNL_F_IGN_ENCAP_LIMIT}
+        fields = {f"{kind}_{name}": value for name, value in (ends | more).items()}
+        with self._tolerating(f"{kind} interface {interface}", frozenset()):
+            self._socket.link("add", ifname=interface, kind=kind, group=number, **fields)
+
+    def remove_group(self, number: int) -> None:
+        """Remove all interfaces of the group."""
+        with self._tolerating(f"interfaces of group {number}", _GONE):
+            self._socket.link("del", group=number)
+
     def remove_link(self, interface: str) -> None:
         """Remove the interface, and with a veth its far end."""
         with self._tolerating(f"interface {interface}", _GONE):
@@ -159,7 +179,7 @@ class Netlink:
         return ways
 
     def add_rule(self, rule: PolicyRule) -> None:
-        """Look up packets from the rule's source address in its own table."""
+        """Look up packets from the rule's source in its own table."""
         with self._tolerating(f"rule from {rule.source}", _PRESENT):
             self._socket.rule("add", **_selector(rule))
 
@@ -202,13 +222,14 @@ def _near_number(interface: str) -> int:
 
 
 def _selector(rule: PolicyRule) -> dict[str, Any]:
-    return {
+    fields: dict[str, Any] = {
         "family": _FAMILY[rule.source.version],
-        "src": str(rule.source),
-        "src_len": rule.source.max_prefixlen,
+        "src": str(rule.source.network_address),
+        "src_len": rule.source.prefixlen,
         "table": rule.table,
         "priority": rule.table,
     }
+    return fields if rule.interface is None else fields | {"iifname": rule.interface}
 
 
 def set_switches(netns: str, switches: Iterable[tuple[str, int]]) -> None:

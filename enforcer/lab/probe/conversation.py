@@ -34,7 +34,8 @@ class Attempt:
     """One new connection from `source` in `netns` to `destination`.
 
     `aliases` are further addresses that the two ends have in connection tracking somewhere on the way (EIPs), and
-    `routers` the namespaces that track it. `problem` says why nothing can be sent at all.
+    `routers` the namespaces that track it; `translated` tells that an EIP stands for one of the two. `problem` says why
+    nothing can be sent at all.
     """
 
     netns: str
@@ -47,6 +48,7 @@ class Attempt:
     answerers: tuple[Answerer, ...] = ()
     aliases: tuple[IPAddress, ...] = ()
     routers: tuple[str, ...] = ()
+    translated: bool = False
     problem: str = ""
 
     @property
@@ -79,12 +81,13 @@ class Attempt:
 
 @dataclass(slots=True)
 class Conversation:
-    """One attempt under way."""
+    """One attempt under way; `carrier` says by what its packets travel, where that is not plain."""
 
     attempt: Attempt
     nonce: bytes
     answered: asyncio.Future[str]
     arrived: bool = False
+    carrier: str = ""
 
     def answers_at(self, netns: str) -> bool:
         """Tell whether the host is one that is to answer."""

@@ -21,6 +21,7 @@ from enforcer.lab.probe.conntrack import Conntrack
 from enforcer.lab.probe.conversation import Attempt, Board, Conversation, Observation
 from enforcer.lab.probe.hosts import Hosts
 from enforcer.lab.probe.packets import ANSWER, REQUEST
+from enforcer.lab.probe.tunnel import GreDevices
 from enforcer.model import TCP, UDP, IPAddress
 
 DEFAULT_TIMEOUT: Final = 1.0
@@ -38,12 +39,14 @@ def observe(
     attempts: Sequence[Attempt], timeout: float = DEFAULT_TIMEOUT, reported: Reported = silent
 ) -> tuple[Observation, ...]:
     """Make all attempts, in any order, and return what was observed in theirs; `reported` hears how many are done."""
-    with _many_files():
-        return asyncio.run(_observe(attempts, timeout, reported))
+    with _many_files(), GreDevices.opened(attempts) as devices:
+        return asyncio.run(_observe(attempts, devices, timeout, reported))
 
 
-async def _observe(attempts: Sequence[Attempt], timeout: float, reported: Reported) -> tuple[Observation, ...]:
-    hosts = Hosts(Board())
+async def _observe(
+    attempts: Sequence[Attempt], devices: GreDevices, timeout: float, reported: Reported
+) -> tuple[Observation, ...]:
+    hosts = Hosts(Board(), devices)
     routers: dict[str, Conntrack] = {}
     observations: list[Observation | None] = [None] * len(attempts)
     places = asyncio.Semaphore(_AT_ONCE)

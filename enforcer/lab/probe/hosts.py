@@ -27,7 +27,7 @@ from enforcer.lab.probe.packets import (
     sctp_init_ack,
 )
 from enforcer.lab.probe.ports import DatagramPort, TcpEcho
-from enforcer.lab.probe.tunnel import Tunnels
+from enforcer.lab.probe.tunnel import GreDevices, Tunnels
 from enforcer.model import GRE, ICMP, ICMPV6, TCP, UDP, Family, IPAddress
 
 _SCTP: Final = 132
@@ -37,12 +37,12 @@ _AF: Final = {4: socket.AF_INET, 6: socket.AF_INET6}
 class Hosts:
     """All sockets of one run."""
 
-    def __init__(self, board: Board) -> None:
+    def __init__(self, board: Board, devices: GreDevices) -> None:
         self.board = board
         self._raw: dict[tuple[str, Family, int], DatagramPort] = {}
         self._udp: dict[tuple[str, Family, int], DatagramPort | None] = {}
         self._tcp: dict[tuple[str, Family, int], TcpEcho | None] = {}
-        self._tunnels = Tunnels(board, self._send_from)
+        self._tunnels = Tunnels(board, self._send_from, devices)
         self._holds: dict[tuple[str, IPAddress], bool] = {}
 
     def close(self) -> None:
@@ -64,7 +64,7 @@ class Hosts:
             if attempt.protocol == GRE:
                 for netns in (attempt.netns, *(answerer.netns for answerer in attempt.answerers)):
                     self._open_raw(netns, 4, ICMP)
-                    self._tunnels.open(netns)
+                self._tunnels.open(attempt)
 
     def _open_answerer(self, netns: str, port: int | None, attempt: Attempt) -> None:
         family = attempt.family
@@ -225,7 +225,7 @@ class Hosts:
             return
         attempt = conversation.attempt
         if message.type == attempt.answer_type and attempt.netns == key[0]:
-            conversation.resolve("answered")
+            conversation.resolve(f"answered{conversation.carrier}")
         elif message.type == attempt.request_type and conversation.answers_at(key[0]):
             conversation.arrived = True
             if attempt.answer_type is None:

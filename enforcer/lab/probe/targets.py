@@ -61,6 +61,8 @@ class Targets:
             answerers=self._answerers(dst, destination, traffic),
             aliases=tuple(self._aliases(src, dst, family)),
             routers=self._routers,
+            translated=way.source not in (None, source)
+            or (destination is not None and self._lab.policy.is_eip(destination)),
             problem=_problem(traffic, family, source, destination),
         )
 

@@ -1,10 +1,13 @@
-"""GRE between two hosts: a TUN device in each, and a raw socket that carries what the device is given.
+"""GRE between two hosts: the kernel's GRE devices where it has them, else a TUN device in each and raw sockets.
 
+    inner ping ──▶ GRE device of A ══▶ GRE device of B ──▶ B's kernel answers
     inner ping ──▶ TUN of A ──▶ GRE packet, raw socket of A ══▶ raw socket of B ──▶ TUN of B ──▶ B's kernel answers
 
-The devices vanish with their descriptors, also when this process is killed. Kernels without GRE devices (and policies
-that know nothing of tunnels) see genuine GRE packets on the wire. Inner addresses are from 169.254.64.0/18, one /22 for
-each process that probes at the same time, so that two of them do not take each other's answers.
+A GRE device must know the address of its other end, so to an EIP, or to whoever holds a virtual IP, it is TUN always.
+TUN devices vanish with their descriptors, also when this process is killed; what a killed one leaves of GRE devices,
+the next one removes or the namespace takes along. Either way genuine GRE packets are on the wire. Inner addresses are
+from 169.254.64.0/18, one /22 for each process that probes at the same time, so that two of them do not take each
+other's answers.
 """
 
 from __future__ import annotations
@@ -14,44 +17,53 @@ import fcntl
 import os
 import socket
 import struct
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from functools import partial
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from typing import Final
 
 from enforcer.dataplane.namespaces import entered
 from enforcer.errors import SystemRefused
-from enforcer.lab.probe.conversation import Board, Conversation
+from enforcer.lab.links import Netlink
+from enforcer.lab.plan import Address, Route, network_of
+from enforcer.lab.probe.conversation import Attempt, Board, Conversation
 from enforcer.lab.probe.packets import gre_unwrapped, gre_wrapped, icmp_request, ipv4_payload, parse_icmp
-from enforcer.model import GRE, ICMP, IPAddress
+from enforcer.model import GRE, ICMP, Family, IPAddress
 
 _TUNSETIFF: Final = 0x400454CA
 _IFF_TUN, _IFF_NO_PI, _IFF_UP = 0x0001, 0x1000, 0x1
 _SIOCSIFADDR, _SIOCSIFNETMASK, _SIOCSIFFLAGS = 0x8916, 0x891C, 0x8914
 _SLOTS: Final = tuple(IPv4Network("169.254.64.0/18").subnets(new_prefix=22))
 _BURST: Final = 64
+_MOST_PAIRS: Final = 256
+"""How many pairs of GRE devices one run makes: all pairs of many hosts are better served by one TUN device in each."""
 
 
 class InnerNetwork:
-    """The inner addresses of one process's tunnels: each host gets one."""
+    """The inner addresses of one process's tunnels, from a range that nobody else uses meanwhile."""
 
     def __init__(self) -> None:
+        self._lock: socket.socket | None = None
+
+    def _take(self) -> None:
         """Take a free range; the abstract socket's name is the lock, and the kernel lets go of it for us."""
         for slot in _SLOTS:
-            self._lock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+            lock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
             try:
-                self._lock.bind(f"\0enforcer-lab-tunnels-{slot}")
+                lock.bind(f"\0enforcer-lab-tunnels-{slot}")
             except OSError:
-                self._lock.close()
+                lock.close()
                 continue
-            self.network = slot
+            self._lock, self.network = lock, slot
             self._free = slot.hosts()
             return
         raise SystemRefused("GRE probes: too many run at the same time; wait until another has ended")
 
     def next_address(self) -> IPv4Address:
         """Return an inner address nobody has yet."""
+        if self._lock is None:
+            self._take()
         try:
             return next(self._free)
         except StopIteration as error:
@@ -59,7 +71,75 @@ class InnerNetwork:
 
     def close(self) -> None:
         """Let go of the range."""
-        self._lock.close()
+        if self._lock is not None:
+            self._lock.close()
+
+
+class GreDevices:
+    """The kernel's GRE devices of one run, one pair for each two outer addresses.
+
+    The number of the inner range is their key, so that processes do not take each other's packets, and their group.
+    """
+
+    def __init__(self) -> None:
+        self.inner = InnerNetwork()
+        self._pairs: dict[tuple[str, IPAddress, IPAddress], tuple[IPv4Address, IPv4Address]] = {}
+        self._cleared: set[str] = set()
+        self._refused: set[Family] = set()
+
+    @classmethod
+    @contextmanager
+    def opened(cls, attempts: Iterable[Attempt]) -> Iterator[GreDevices]:
+        """Make the devices that the attempts can use, if this kernel has any, and remove them after the block."""
+        devices = cls()
+        try:
+            for attempt in attempts:
+                if attempt.protocol == GRE and not attempt.problem and not attempt.translated:
+                    devices._connect(attempt)
+            yield devices
+        finally:
+            for netns in devices._cleared:
+                with suppress(SystemRefused), Netlink.opened(netns) as here:  # refused: the lab is gone already
+                    here.remove_group(devices._number)
+            devices.inner.close()
+
+    def ends(self, attempt: Attempt) -> tuple[IPv4Address, IPv4Address] | None:
+        """Return the inner addresses, the sender's first; None where no devices connect the two."""
+        if attempt.source is None or attempt.destination is None:
+            return None
+        return self._pairs.get((attempt.netns, attempt.source, attempt.destination))
+
+    @property
+    def _number(self) -> int:
+        return int(self.inner.network.network_address) & 0xFFFF
+
+    def _connect(self, attempt: Attempt) -> None:
+        source, destination = attempt.source, attempt.destination
+        far = [answerer.netns for answerer in attempt.answerers if answerer.netns != attempt.netns]
+        if source is None or destination is None or len(far) != 1 or len(self._pairs) >= 2 * _MOST_PAIRS:
+            return
+        if attempt.family in self._refused or self.ends(attempt) is not None:
+            return
+        near_inner, far_inner = self.inner.next_address(), self.inner.next_address()
+        try:
+            self._add(attempt.netns, source, destination, near_inner, far_inner)
+            self._add(far[0], destination, source, far_inner, near_inner)
+        except SystemRefused:  # no such devices in this kernel: not asked again
+            self._refused.add(attempt.family)
+            return
+        self._pairs[attempt.netns, source, destination] = near_inner, far_inner
+        self._pairs[far[0], destination, source] = far_inner, near_inner
+
+    def _add(self, netns: str, local: IPAddress, remote: IPAddress, near: IPv4Address, far: IPv4Address) -> None:
+        name = f"sg-gre-{int(near) & 0xFFFF:04x}"
+        with Netlink.opened(netns) as here:
+            if netns not in self._cleared:  # a killed process may have left some
+                here.remove_group(self._number)
+                self._cleared.add(netns)
+            here.add_gre(name, local, remote, self._number)
+            here.add_address(Address(netns, name, IPv4Interface(near), on_link=False))
+            here.set_up(name)
+            here.set_route(Route(netns, network_of(far), interface=name, source=near))
 
 
 class Tun:
@@ -110,32 +190,30 @@ SendFrom = Callable[[str, int, bytes, IPAddress, IPAddress], None]
 
 
 class Tunnels:
-    """All tunnels of one run: one device for each host, whoever it talks to.
+    """All tunnels of one run; without GRE devices there is one TUN device for each host, whoever it talks to.
 
-    A packet finds its outer addresses by the conversation that it carries, so a tunnel also leads to an EIP or to
-    whoever holds a virtual IP.
+    A packet of these finds its outer addresses by the conversation that it carries, so a tunnel also leads to an EIP
+    or to whoever holds a virtual IP.
     """
 
-    def __init__(self, board: Board, send: SendFrom) -> None:
-        self._board, self._send = board, send
-        self._inner: InnerNetwork | None = None
+    def __init__(self, board: Board, send: SendFrom, gre: GreDevices) -> None:
+        self._board, self._send, self._gre = board, send, gre
         self._devices: dict[str, Tun] = {}
         self._back: dict[tuple[str, bytes], tuple[IPAddress, IPAddress]] = {}
 
-    def open(self, netns: str) -> None:
-        """Make the host's device."""
-        if self._inner is None:
-            self._inner = InnerNetwork()
-        if netns not in self._devices:
-            sent = partial(self._carry, netns)
-            self._devices[netns] = Tun(netns, self._inner.next_address(), self._inner.network, sent)
+    def open(self, attempt: Attempt) -> None:
+        """Make the TUN devices of both ends, unless GRE devices connect them."""
+        if self._gre.ends(attempt) is not None:
+            return
+        for netns in (attempt.netns, *(answerer.netns for answerer in attempt.answerers)):
+            if netns not in self._devices:
+                address = self._gre.inner.next_address()
+                self._devices[netns] = Tun(netns, address, self._gre.inner.network, partial(self._carry, netns))
 
     def close(self) -> None:
-        """Remove all devices."""
+        """Remove all TUN devices."""
         for device in self._devices.values():
             device.close()
-        if self._inner is not None:
-            self._inner.close()
 
     def ping(self, conversation: Conversation) -> None:
         """Ping through the tunnel each host that may be at its far end; the one that is will answer."""
@@ -143,6 +221,11 @@ class Tunnels:
         assert attempt.source is not None
         assert attempt.destination is not None
         data = icmp_request(8, 0, conversation.nonce).packed()
+        if (ends := self._gre.ends(attempt)) is not None:
+            conversation.carrier = " through the kernel's GRE devices"
+            self._send(attempt.netns, ICMP, data, *ends)
+            return
+        conversation.carrier = " through TUN devices and raw sockets"
         near = self._devices[attempt.netns].address
         for answerer in attempt.answerers:
             if answerer.netns != attempt.netns:
