@@ -55,7 +55,8 @@ def lower_profile(sides: Sides, judges: dict[str, Judge], namespace: NamespacePr
             names.PROFILE_FROM.format(family, content),
             (
                 rule(is_reply, goto(from_reply)),
-                *((rule(Match(Field.CT_STATE, "established"), once_passed, ACCEPT),) if lenient else ()),
+                # Not by `ct state`: to conntrack a flow stays new until it is answered, and some never are.
+                *((rule(once_passed, ACCEPT),) if lenient else ()),
                 *judged(egress.chain, egress, ACCEPT),
             ),
         ),
