@@ -1,6 +1,6 @@
 # The same commands as in scripts/, for those who have make. `make` alone prints this help.
 .DEFAULT_GOAL := help
-.PHONY: help demo test check unit kernel traffic golden
+.PHONY: help demo test check unit kernel traffic golden fuzz
 
 help:     ## print this help
 	@grep -hE '^[a-z-]+: +##' $(MAKEFILE_LIST) | sed -E 's/: +## /\t/' | expand -t 12
@@ -18,3 +18,5 @@ traffic:  ## tests with packets between namespaces
 	scripts/test -q tests/traffic
 golden:   ## write the golden files anew; look at the difference before you commit it
 	scripts/test -q tests/golden --update-golden
+fuzz:     ## random policies and packets, kernel against oracle: make fuzz MINUTES=5
+	scripts/fuzz --minutes $(or $(MINUTES),5)

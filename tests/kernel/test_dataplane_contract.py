@@ -7,8 +7,8 @@ from dataclasses import replace
 from typing import Protocol
 
 import pytest
-from conftest import Scratch, scratch_namespace
 from policies import compiled, three_hosts
+from scratch import Scratch, scratch_namespace
 
 from enforcer import dataplane
 from enforcer.compiler.program import NamespaceProgram

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import examples_catalogue
 import pytest
-from conftest import Scratch
 from damage import DAMAGES, SOUND, TAKEN_BY_NEW_KERNELS
 from hypothesis import HealthCheck, given, settings
 from kernel_asking import NICS, RULES, listing, objects, program
 from policies import compiled, random_policies
+from scratch import Scratch
 
 from enforcer import dataplane
 from enforcer.compiler import compile_policy

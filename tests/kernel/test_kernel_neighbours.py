@@ -7,8 +7,8 @@ import re
 import threading
 
 import pytest
-from conftest import Scratch
 from kernel_asking import NICS, RULES, listing, program
+from scratch import Scratch
 
 from enforcer import dataplane
 from enforcer.dataplane import libnftables, observe

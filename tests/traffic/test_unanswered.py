@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import socket
+from typing import Any
 
 import pytest
-from conftest import Labs, TestLab
 
 from enforcer.cli.lab import enforcement
 from enforcer.dataplane.namespaces import entered
@@ -25,7 +25,7 @@ ecs:
 AFTER = BEFORE.replace("{id: out, direction: egress}", "{id: out, direction: egress, protocol: tcp}")
 
 
-def udp(lab: TestLab, host: str, port: int = 0) -> socket.socket:
+def udp(lab: Any, host: str, port: int = 0) -> socket.socket:
     with entered(lab.lab.netns(host)):
         opened = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     opened.bind(("", port))
@@ -43,7 +43,7 @@ def arrives(sink: socket.socket, sender: socket.socket, words: bytes) -> bool:
 
 @pytest.mark.parametrize(("revoke", "goes_on"), [("inbound", True), ("both", False)])
 def test_a_stream_that_is_never_answered_goes_on_after_an_outbound_change(
-    labs: Labs, revoke: str, goes_on: bool
+    labs: Any, revoke: str, goes_on: bool
 ) -> None:
     lab = labs.up(f"revoke: {revoke}\n{BEFORE}", enforcement)
     with udp(lab, "sink", 5140) as sink, udp(lab, "sender") as old, udp(lab, "sender") as new:
