@@ -20,7 +20,7 @@ MAY_IMPORT = {
     "semantics": {"errors", "model"},
     "answers": {"errors", "model", "semantics"},
     "dataplane": {"errors", "model", "compiler", "ruleset"},
-    "agent": {"errors", "model", "compiler", "ruleset", "semantics", "dataplane"},
+    "agent": {"errors", "model", "compiler", "ruleset", "semantics", "answers", "dataplane"},
     "lab": {"errors", "model", "dataplane"},
     "cli": {"errors", "model", "compiler", "ruleset", "semantics", "answers", "dataplane", "agent", "lab"},
     "__main__": {"cli"},
@@ -58,8 +58,22 @@ PURE_MODULES |= {"re", "typing", "unicodedata", "pydantic", "pydantic_core", "ya
 
 IMPURE_CALLS = {"open", "print", "input", "eval", "exec", "compile", "__import__", "breakpoint"}
 
-ONLY_IN = {"nftables": {"dataplane"}, "pyroute2": {"dataplane", "lab"}, "click": {"cli"}, "rich": {"cli"}}
-"""Only `dataplane` changes nftables, only it and the lab speak netlink, and only the command line meets a terminal."""
+ONLY_IN = {
+    "nftables": {"dataplane"},
+    "pyroute2": {"dataplane", "lab"},
+    "click": {"cli"},
+    "rich": {"cli"},
+    "sqlite3": {"agent"},
+    "fastapi": {"agent"},
+    "uvicorn": {"agent"},
+    "structlog": {"agent"},
+    "prometheus_client": {"agent"},
+    "httpx": {"cli"},
+}
+"""Only `dataplane` changes nftables, only it and the lab speak netlink, and only the command line meets a terminal.
+
+The daemon's libraries stay in the daemon: a command that needs none of them does not load them.
+"""
 
 MOST_LINES = 300
 MOST_FUNCTION_LINES = 40

@@ -1,0 +1,16 @@
+"""The daemon: keeps what was asked for in the kernel, whatever happens, and says what it does.
+
+request ──api──▶ edits ──propose──▶ Store ──watch──▶ decide ──commit──▶ kernel ──settle──▶ Store ──▶ answer
+                                                       ▲
+                            links, foreign changes ──events
+
+store      resources under keys, revisions, watches; the only place where the API and the enforcing loop meet
+resources  a policy file ⇄ resources                                             (pure)
+edits      single edits (a rule added, a NIC attached …) → changes of resources  (pure)
+decide     the next step, from what is wanted, in force and seen                 (pure)
+loop       carries the steps out; the only thread that changes the kernel
+events     interfaces that come and go, and what others do to our tables
+plan       what a change would do, before it is done
+seeing     status, hits, traces, the deny log, metrics
+api        HTTP over a UNIX socket
+"""

@@ -1,0 +1,122 @@
+"""What a store of desired state is: keys with versions, transactions as revisions, snapshots, watches (etcd's terms).
+
+A *revision* is one transaction over any number of keys. It is `proposed` by the API and `settled` by the enforcing
+loop: `in_force` once the kernel has it, or `refused`, and then it is as if it had never been, for every snapshot. So
+a change that is acknowledged is on disk and in the kernel, and one that crashed in between is tried after a restart.
+
+Must not know: policies, nftables. Values are JSON texts. Safe to call from several threads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Protocol
+
+from enforcer.errors import EnforcerError
+
+
+class Conflict(EnforcerError):
+    """Somebody else changed it first: the store is not at the revision that the caller has seen."""
+
+    exit_status = 1
+
+
+class Outcome(StrEnum):
+    """What became of a revision."""
+
+    PROPOSED = "proposed"
+    IN_FORCE = "in_force"
+    REFUSED = "refused"
+
+
+@dataclass(frozen=True, slots=True)
+class Author:
+    """Who asked: the uid of the socket's peer (SO_PEERCRED), and what it was on this host's behalf, if anything.
+
+    `by` is empty for a person, else the part of the enforcer that acted by itself (`confirm-timeout` …).
+    """
+
+    uid: int
+    by: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A resource: its value, and the revision that wrote it."""
+
+    key: str
+    value: str
+    revision: int
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One key's part of a revision; `value` None deletes."""
+
+    key: str
+    value: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Revision:
+    """One transaction. `at` is Unix time in seconds; `reason` says why it was refused, or what the commit did."""
+
+    number: int
+    at: float
+    author: Author
+    message: str
+    changes: tuple[Change, ...]
+    outcome: Outcome
+    reason: str = ""
+
+
+class Store(Protocol):
+    """The store; numbers of revisions start at 1 and grow, 0 is the empty store."""
+
+    @property
+    def head(self) -> int:
+        """The highest revision that is not refused; proposed ones count."""
+
+    def propose(
+        self,
+        changes: Collection[Change],
+        *,
+        author: Author,
+        message: str = "",
+        if_revision: int | None = None,
+        expected: Mapping[str, int] | None = None,
+    ) -> Revision:
+        """Write a revision, to be settled by the loop; durable against a crash of the process when this returns.
+
+        Compare-and-set: raises Conflict, and writes nothing, unless the head is `if_revision` and each key of
+        `expected` was written by that revision (0: does not exist).
+        """
+
+    def settle(self, numbers: Collection[int], outcome: Outcome, reason: str = "") -> None:
+        """Say what became of proposed revisions (the loop alone does), in one transaction; wakes watchers."""
+
+    def snapshot(self, revision: int | None = None) -> dict[str, Entry]:
+        """Return all resources as of a revision, by default the head; what was refused is not in it."""
+
+    def revision(self, number: int) -> Revision:
+        """Return one revision; KeyError if there is none."""
+
+    def history(self, *, most: int = 50, before: int | None = None) -> tuple[Revision, ...]:
+        """Return revisions, newest first, refused ones included."""
+
+    def unsettled(self) -> tuple[Revision, ...]:
+        """Return the proposed revisions in their order: what a loop that starts has to deal with."""
+
+    def watch(self, after: int, *, timeout: float | None = None) -> Iterator[Revision]:
+        """Yield revisions above `after` as they are proposed, in order, each once; ends after `timeout` idle s."""
+
+    def settled(self, number: int, timeout: float) -> Revision:
+        """Wait until a revision is settled, and return it; returns it as it is when the time is up."""
+
+    def publish(self, key: str, value: str) -> None:
+        """Put down what is the case (status of NICs …): no revision, no history, gone with the process."""
+
+    def published(self, key: str) -> str | None:
+        """Return what was last published under a key."""
