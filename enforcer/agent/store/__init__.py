@@ -1,8 +1,33 @@
 """Resources under keys, changed by revisions: what the operator wants, and what became of each change.
 
 interface   what a store is, with etcd's semantics: whoever keeps that can take its place
+sqlite      the embedded one: SQLite in a file
+opening     its files: made, locked, and checked before anything is read from them
 """
 
-from enforcer.agent.store.interface import Author, Change, Conflict, Entry, Outcome, Revision, Store
+from enforcer.agent.store.interface import (
+    Author,
+    Change,
+    Conflict,
+    Entry,
+    Outcome,
+    Revision,
+    Store,
+    StoreFailed,
+    UnknownRevision,
+)
+from enforcer.agent.store.sqlite import Keep, SqliteStore
 
-__all__ = ["Author", "Change", "Conflict", "Entry", "Outcome", "Revision", "Store"]
+__all__ = [
+    "Author",
+    "Change",
+    "Conflict",
+    "Entry",
+    "Keep",
+    "Outcome",
+    "Revision",
+    "SqliteStore",
+    "Store",
+    "StoreFailed",
+    "UnknownRevision",
+]

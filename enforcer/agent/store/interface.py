@@ -4,7 +4,11 @@ A *revision* is one transaction over any number of keys. It is `proposed` by the
 loop: `in_force` once the kernel has it, or `refused`, and then it is as if it had never been, for every snapshot. So
 a change that is acknowledged is on disk and in the kernel, and one that crashed in between is tried after a restart.
 
-Must not know: policies, nftables. Values are JSON texts. Safe to call from several threads.
+Beside the resources are *notes*: small durable facts under keys of their own, without history, such as the time until
+which a revision must be confirmed.
+
+Must not know: policies, nftables. Values are JSON texts. Safe to call from several threads. Every call may raise
+StoreFailed, and has then changed nothing.
 """
 
 from __future__ import annotations
@@ -14,13 +18,24 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
-from enforcer.errors import EnforcerError
+from enforcer.errors import EnforcerError, SystemRefused, UsageError
 
 
 class Conflict(EnforcerError):
     """Somebody else changed it first: the store is not at the revision that the caller has seen."""
 
     exit_status = 1
+
+
+class StoreFailed(SystemRefused):
+    """The store cannot be opened, read or written (damaged, locked, no space): nothing of this call is in it."""
+
+
+class UnknownRevision(UsageError, KeyError):
+    """There is no such revision, or it is so old that it was dropped."""
+
+    def __str__(self) -> str:
+        return str(self.args[0])
 
 
 class Outcome(StrEnum):
@@ -87,21 +102,28 @@ class Store(Protocol):
         message: str = "",
         if_revision: int | None = None,
         expected: Mapping[str, int] | None = None,
+        notes: Collection[Change] = (),
     ) -> Revision:
         """Write a revision, to be settled by the loop; durable against a crash of the process when this returns.
 
         Compare-and-set: raises Conflict, and writes nothing, unless the head is `if_revision` and each key of
-        `expected` was written by that revision (0: does not exist).
+        `expected` was written by that revision (0: does not exist). `notes` are written in the same transaction.
         """
 
     def settle(self, numbers: Collection[int], outcome: Outcome, reason: str = "") -> None:
-        """Say what became of proposed revisions (the loop alone does), in one transaction; wakes watchers."""
+        """Say what became of proposed revisions (the loop alone does), in one transaction; wakes those who wait.
+
+        Durable against a loss of power when this returns; `numbers` that are settled already stay as they are.
+        """
 
     def snapshot(self, revision: int | None = None) -> dict[str, Entry]:
-        """Return all resources as of a revision, by default the head; what was refused is not in it."""
+        """Return all resources as of a revision, by default the head; what was refused is not in it.
+
+        Raises UnknownRevision for one that never was or is so old that it was dropped.
+        """
 
     def revision(self, number: int) -> Revision:
-        """Return one revision; KeyError if there is none."""
+        """Return one revision; UnknownRevision (a KeyError) if there is none."""
 
     def history(self, *, most: int = 50, before: int | None = None) -> tuple[Revision, ...]:
         """Return revisions, newest first, refused ones included."""
@@ -114,6 +136,12 @@ class Store(Protocol):
 
     def settled(self, number: int, timeout: float) -> Revision:
         """Wait until a revision is settled, and return it; returns it as it is when the time is up."""
+
+    def remember(self, key: str, value: str | None) -> None:
+        """Write a note, or drop it (None); durable against a crash of the process."""
+
+    def remembered(self, key: str) -> Entry | None:
+        """Return a note, with the revision in whose transaction it was written, else the head of that moment."""
 
     def publish(self, key: str, value: str) -> None:
         """Put down what is the case (status of NICs …): no revision, no history, gone with the process."""
