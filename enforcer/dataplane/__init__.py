@@ -3,9 +3,10 @@
 namespaces   enter, create and delete network namespaces
 libnftables  text in, one transaction per call
 observe      names of our objects, generation, interfaces
+notices      what the kernel says by itself: interfaces that come and go, transactions of nftables
 commit       replace: the new policy is in force, or nothing changed
 """
 
-from enforcer.dataplane.commit import Committed, clear, replace, replace_all
+from enforcer.dataplane.commit import TRANSACTIONS, Committed, Step, clear, refusal, replace, replace_all
 
-__all__ = ["Committed", "clear", "replace", "replace_all"]
+__all__ = ["TRANSACTIONS", "Committed", "Step", "clear", "refusal", "replace", "replace_all"]

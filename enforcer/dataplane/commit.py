@@ -9,12 +9,15 @@ The steps of `replace`, and what holds if we crash right after each:
    The first load, and the fallback after a refused difference, replace both tables whole in one transaction.
 5. End the conversations of addresses that left their interface (S14): the next owner inherits none.
 6. Sweep, one transaction: objects that nothing refers to are deleted. If it is lost, the next replacement sweeps them.
+
+After each step its name is told to `passed`: whoever measures, counts transactions or crashes on purpose listens there.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 
 from enforcer.compiler import NamespaceProgram, Program
 from enforcer.dataplane import flows, libnftables, observe
@@ -40,35 +43,75 @@ class Committed:
     absent: tuple[str, ...]
 
 
-def replace(namespace: NamespaceProgram, *, require: bool = False) -> Committed:
+class Step(StrEnum):
+    """What a replacement has done so far; those in `TRANSACTIONS` were one transaction of nftables each."""
+
+    OBSERVED = "observed"
+    PREPARED = "prepared"
+    SWITCHED = "switched"
+    REPLACED = "replaced"
+    ENDED = "ended"
+    SWEPT = "swept"
+
+
+TRANSACTIONS = frozenset((Step.PREPARED, Step.SWITCHED, Step.REPLACED, Step.SWEPT))
+
+
+def replace(
+    namespace: NamespaceProgram,
+    *,
+    require: bool = False,
+    closed: Collection[str] = (),
+    whole: bool = False,
+    passed: Callable[[Step], None] = lambda _: None,
+) -> Committed:
     """Put one namespace's program in force, whatever was in force before.
 
-    Raises AttachmentRefused for a bridge port, and under `require` for an interface that does not exist;
-    TransactionRefused when the kernel refuses. In both cases what was in force still is.
+    `closed` interfaces pass nothing, even a bridge port. `whole` replaces both tables in one transaction, whatever is
+    in them: for tables that somebody else has changed. Raises AttachmentRefused for another bridge port, and under
+    `require` for an interface that does not exist; TransactionRefused when the kernel refuses. In both cases what was
+    in force still is.
     """
-    links = _links(namespace, require=require)
+    links = _links(namespace, closed, require=require)
     tables = observe.present(namespace.name)
     before = observe.owners(namespace.name) if "netdev" in tables else None
+    passed(Step.OBSERVED)
     mask = namespace.marks.connection_mask
     generation = next_generation(
         namespace, observe.generation(tables), lambda stamp: observe.stamped(namespace.name, stamp, mask)
     )
-    ruleset = lower(namespace, generation, links.absent)
-    transactions = difference(ruleset, tables)
-    steps = [step for step in (transactions.prepare, transactions.switch) if step]
-    whole = set(tables) != {"inet", "netdev"} or not all(_ran(namespace.name, step) for step in steps)
+    ruleset = lower(namespace, generation, links.absent, closed)
+    sweep = ""
+    if not whole and set(tables) == {"inet", "netdev"}:
+        transactions = difference(ruleset, tables)
+        sweep = transactions.sweep
+        steps = ((transactions.prepare, Step.PREPARED), (transactions.switch, Step.SWITCHED))
+        whole = not all(_ran(namespace.name, script, step, passed) for script, step in steps)
+    else:
+        whole = True
     if whole:
         libnftables.run(namespace.name, render(ruleset))
+        passed(Step.REPLACED)
     if ended := _ended(before, namespace, links.absent):
         flows.end(namespace.name, ended)
-    swept = whole or not transactions.sweep or _ran(namespace.name, transactions.sweep)
-    return Committed(namespace.name, generation, whole, swept, tuple(sorted(links.absent)))
+        passed(Step.ENDED)
+    swept = whole or _ran(namespace.name, sweep, Step.SWEPT, passed)
+    return Committed(namespace.name, generation, whole, swept, tuple(sorted(links.absent - set(closed))))
 
 
-def _links(namespace: NamespaceProgram, *, require: bool) -> observe.Links:
-    links = observe.links(namespace.name, [nic.interface for nic in namespace.nics])
-    if require and links.absent:
-        missing = ", ".join(sorted(links.absent))
+def refusal(namespace: NamespaceProgram, closed: Collection[str]) -> str:
+    """Ask the kernel whether it would take a program whole; return why not, or "". Nothing is changed."""
+    absent = _links(namespace, closed, require=False).absent
+    return libnftables.refusal(namespace.name, render(lower(namespace, 1, absent, closed)))
+
+
+def _links(namespace: NamespaceProgram, closed: Collection[str], *, require: bool) -> observe.Links:
+    """Look for the interfaces; closed ones count as absent, for nothing is attached to them."""
+    wanted = {nic.interface for nic in namespace.nics}
+    found = observe.links(namespace.name, wanted - set(closed))
+    links = observe.Links(found.present, found.absent | (wanted & set(closed)))
+    if require and found.absent:
+        missing = ", ".join(sorted(found.absent))
         raise AttachmentRefused(f"interface {missing}: does not exist; create it first, or apply without --require")
     return links
 
@@ -94,12 +137,14 @@ def _ended(
     }
 
 
-def _ran(netns: str, script: str) -> bool:
+def _ran(netns: str, script: str, step: Step, passed: Callable[[Step], None]) -> bool:
     """Run a transaction that may be refused: then nothing has changed, and the caller has another way."""
-    try:
-        libnftables.run(netns, script)
-    except TransactionRefused:
-        return False
+    if script:
+        try:
+            libnftables.run(netns, script)
+        except TransactionRefused:
+            return False
+        passed(step)
     return True
 
 
@@ -136,7 +181,7 @@ def replace_all(program: Program, *, require: bool = False) -> tuple[Committed, 
     already, and the error's note names them.
     """
     for namespace in program.namespaces:
-        _links(namespace, require=require)
+        _links(namespace, (), require=require)
     committed: list[Committed] = []
     for namespace in program.namespaces:
         try:

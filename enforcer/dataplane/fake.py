@@ -10,11 +10,12 @@ It does not judge packets: `tests/tracer.py` does. One contract test runs agains
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import Any, Literal
 
 from enforcer.compiler import NamespaceProgram
 from enforcer.dataplane.commit import Committed, next_generation
+from enforcer.dataplane.commit import Step as PassedStep
 from enforcer.errors import AttachmentRefused, TransactionRefused
 from enforcer.ruleset import Present, Ruleset, lower, render
 from enforcer.ruleset.nft import (
@@ -62,22 +63,32 @@ class FakeDataplane:
         self.in_force: dict[str, Ruleset] = {}
         self._left_over: dict[str, dict[str, Present]] = {}
 
-    def replace(self, namespace: NamespaceProgram, *, require: bool = False) -> Committed:
+    def replace(
+        self,
+        namespace: NamespaceProgram,
+        *,
+        require: bool = False,
+        closed: Collection[str] = (),
+        whole: bool = False,
+        passed: Callable[[PassedStep], None] = lambda _: None,
+    ) -> Committed:
         """Put a program in force, as `commit.replace` does."""
         netns = namespace.name
         wanted = {nic.interface for nic in namespace.nics}
-        if refused := sorted(wanted & self.ports.keys()):
+        if refused := sorted((wanted - set(closed)) & self.ports.keys()):
             raise AttachmentRefused(f"interface {refused[0]}: is a port of the bridge {self.ports[refused[0]]}")
         absent = wanted - self.interfaces[netns]
         if absent and require:
             raise AttachmentRefused(f"interface {', '.join(sorted(absent))}: does not exist")
+        passed(PassedStep.OBSERVED)
+        missing, absent = absent, absent | set(closed)
         before = self.in_force.get(netns)
         generation = next_generation(namespace, before.generation if before else 0, self.stamps.__contains__)
-        ruleset = lower(namespace, generation, absent)
+        ruleset = lower(namespace, generation, absent, closed)
         if found := list(violations(ruleset, self.interfaces[netns])):
             raise TransactionRefused(f"network namespace {netns}: {found[0]}")
         left_over = self.present(netns)
-        whole = before is None or bool(self.faults & {"prepare", "switch"})
+        whole = whole or before is None or bool(self.faults & {"prepare", "switch"})
         if whole and "whole" in self.faults:
             if before is not None and "prepare" not in self.faults:
                 self._left_over[netns] = joined(left_over, holds(ruleset, prepared=True))
@@ -85,7 +96,9 @@ class FakeDataplane:
         swept = whole or "sweep" not in self.faults
         self.in_force[netns] = ruleset
         self._left_over[netns] = {} if swept else left_over
-        return Committed(netns, generation, whole, swept, tuple(sorted(absent)))
+        for step in (PassedStep.REPLACED,) if whole else (PassedStep.PREPARED, PassedStep.SWITCHED, PassedStep.SWEPT):
+            passed(step)
+        return Committed(netns, generation, whole, swept, tuple(sorted(missing - set(closed))))
 
     def clear(self, netns: str) -> bool:
         """Take everything of ours away, as `commit.clear` does."""

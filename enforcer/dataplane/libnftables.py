@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import re
+from collections.abc import Callable
 from typing import Any
 
 from nftables import Nftables
@@ -24,12 +25,21 @@ def run(netns: str, script: str) -> None:
     Raises TransactionRefused with nft's message and the line of the script that it names. The script is included from
     a file in memory: about a command of many lines, libnftables 1.0.6 does not say which line it means.
     """
+    if refused := _run(netns, script, _context):
+        raise TransactionRefused(f"{_place(netns)}: nftables refused the transaction: {refused}")
+
+
+def refusal(netns: str, script: str) -> str:
+    """Have the kernel check a script and change nothing; return its complaint, or ""."""
+    return _run(netns, script, _trying)
+
+
+def _run(netns: str, script: str, context: Callable[[], Any]) -> str:
     with os.fdopen(os.memfd_create("nft", os.MFD_CLOEXEC), "w", encoding="utf-8") as file, entered(netns):
         file.write(script)
         file.flush()
-        status, _, message = _context().cmd(f'include "/proc/self/fd/{file.fileno()}"')
-    if status != 0:
-        raise TransactionRefused(f"{_place(netns)}: nftables refused the transaction: {_explained(message, script)}")
+        status, _, message = context().cmd(f'include "/proc/self/fd/{file.fileno()}"')
+    return "" if status == 0 else _explained(message, script) or "without saying why"
 
 
 def listing(netns: str, command: str) -> str:
@@ -77,6 +87,12 @@ def elements(netns: str, entry: str) -> list[tuple[str, ...]]:
 
 def _context() -> Any:
     return Nftables()
+
+
+def _trying() -> Any:
+    context = Nftables()
+    context.set_dry_run(True)
+    return context
 
 
 def _absent_or_refused(netns: str, message: str) -> str:

@@ -7,17 +7,20 @@ from collections.abc import Collection
 from enforcer.compiler.program import NamespaceProgram, NicProgram
 from enforcer.ruleset import names
 from enforcer.ruleset.nft import Chain, Ruleset, Set, Table
-from enforcer.ruleset.nics import ProfileKey, balancer_objects, inet_sets, netdev_sets, nic_chain
+from enforcer.ruleset.nics import ProfileKey, balancer_objects, closed_chains, inet_sets, netdev_sets, nic_chain
 from enforcer.ruleset.policies import Judge, classifier, lower_policy
 from enforcer.ruleset.profiles import Profile, lower_profile
 from enforcer.ruleset.skeleton import TIMEOUT_OBJECTS, inet_chains, source_chains
 
 
-def lower(namespace: NamespaceProgram, generation: int = 1, absent: Collection[str] = ()) -> Ruleset:
+def lower(
+    namespace: NamespaceProgram, generation: int = 1, absent: Collection[str] = (), closed: Collection[str] = ()
+) -> Ruleset:
     """Lower one namespace of a Program.
 
     `generation` (≥ 1) stamps the flows that pass; a new one has every flow judged again (S14). `absent` names
-    interfaces that do not exist: nothing can be bound to them, so they stay closed (S19).
+    interfaces that do not exist: nothing can be bound to them, so they stay closed (S19). Of the absent, `closed` ones
+    do exist, and are closed at the device itself.
     """
     present = tuple(nic for nic in namespace.nics if nic.interface not in absent)
     netdev = Table(
@@ -25,7 +28,11 @@ def lower(namespace: NamespaceProgram, generation: int = 1, absent: Collection[s
         names.TABLE,
         (),
         netdev_sets(present),
-        (*source_chains(namespace), *(nic_chain(nic) for nic in present)),
+        (
+            *source_chains(namespace),
+            *(nic_chain(nic) for nic in present),
+            *(chain for interface in sorted(set(closed)) for chain in closed_chains(interface)),
+        ),
     )
     return Ruleset(namespace.name, (_inet(namespace, present, generation), netdev), generation)
 

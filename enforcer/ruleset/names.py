@@ -7,6 +7,7 @@ TABLE = "enforcer"
 
 # netdev: before connection tracking, one base chain per NIC.
 NIC_CHAIN = "nic_{}"  # checks the MAC, goes on to `source`
+CLOSED_IN, CLOSED_OUT = "closed_in_{}", "closed_out_{}"  # lets nothing through: a NIC whose interface is a bridge port
 SOURCE = "source"  # who may send what (S16), shared by all NICs
 LINK_SOURCE = "link_source"  # what may come from a link-local address (S15)
 SOURCES = {4: "source4", 6: "source6"}  # iif . address: addresses that a NIC may send from

@@ -195,7 +195,7 @@ def rule(*statements: Statement, comment: str = "") -> Rule:
 class Hook:
     """Where a base chain sits; its policy is always accept, for an empty chain must not blink (see skeleton)."""
 
-    hook: Literal["ingress", "prerouting", "input", "postrouting"]
+    hook: Literal["ingress", "egress", "prerouting", "input", "postrouting"]
     priority: int
     device: str = ""
 

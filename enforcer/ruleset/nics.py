@@ -18,6 +18,7 @@ from enforcer.ruleset.nft import (
     ACCEPT,
     DROP,
     Chain,
+    Counter,
     Dispatch,
     Element,
     Field,
@@ -90,6 +91,18 @@ def nic_chain(nic: NicProgram) -> Chain:
     name = names.NIC_CHAIN.format(nic.interface)
     hook = Hook("ingress", -300, nic.interface)
     return Chain(name, (*foreign_mac, rule(goto(names.SOURCE))), hook, nic.label, fixed=True)
+
+
+def closed_chains(interface: str) -> tuple[Chain, ...]:
+    """Build the chains that let nothing in or out of an interface: a bridge would pass its frames by our inet hooks.
+
+    The egress hook needs Linux 5.16.
+    """
+    dropped, comment = (rule(Counter(), DROP, comment="closed"),), f"{interface} is closed"
+    return (
+        Chain(names.CLOSED_IN.format(interface), dropped, Hook("ingress", -300, interface), comment, fixed=True),
+        Chain(names.CLOSED_OUT.format(interface), dropped, Hook("egress", -300, interface), comment, fixed=True),
+    )
 
 
 def inet_sets(

@@ -12,7 +12,7 @@ from scratch import Scratch, scratch_namespace
 
 from enforcer import dataplane
 from enforcer.compiler.program import NamespaceProgram
-from enforcer.dataplane import Committed, observe
+from enforcer.dataplane import Committed, Step, observe
 from enforcer.dataplane.fake import FakeDataplane, holds
 from enforcer.errors import AttachmentRefused, TransactionRefused
 from enforcer.ruleset import Present, lower
@@ -37,7 +37,7 @@ class Dataplane(Protocol):
 
     netns: str
 
-    def replace(self, program: NamespaceProgram, *, require: bool = False) -> Committed: ...
+    def replace(self, program: NamespaceProgram, **how: object) -> Committed: ...
     def clear(self) -> bool: ...
     def present(self) -> dict[str, Present]: ...
     def add(self, *interfaces: str) -> None: ...
@@ -51,8 +51,8 @@ class Fake:
     def __init__(self) -> None:
         self.fake = FakeDataplane({self.netns: ()})
 
-    def replace(self, program: NamespaceProgram, *, require: bool = False) -> Committed:
-        return self.fake.replace(replace(program, name=self.netns), require=require)
+    def replace(self, program: NamespaceProgram, **how: object) -> Committed:
+        return self.fake.replace(replace(program, name=self.netns), **how)
 
     def clear(self) -> bool:
         return self.fake.clear(self.netns)
@@ -75,8 +75,8 @@ class Kernel:
         self.scratch = scratch
         self.netns = scratch.name
 
-    def replace(self, program: NamespaceProgram, *, require: bool = False) -> Committed:
-        return dataplane.replace(replace(program, name=self.netns), require=require)
+    def replace(self, program: NamespaceProgram, **how: object) -> Committed:
+        return dataplane.replace(replace(program, name=self.netns), **how)
 
     def clear(self) -> bool:
         return dataplane.clear(self.netns)
@@ -163,6 +163,25 @@ def test_a_port_of_a_bridge_is_refused_and_nothing_changes(plane: Dataplane):
     with pytest.raises(AttachmentRefused, match=r"v-ecs-b: is a port of the bridge br-x"):
         plane.replace(ONE)
     assert plane.present() == before
+
+
+def test_a_port_of_a_bridge_can_be_closed_and_the_others_are_in_force_s19(plane: Dataplane):
+    plane.replace(OTHER)
+    plane.enslave("v-ecs-b", "br-x")
+    assert plane.replace(ONE, closed=("v-ecs-b",)).absent == ()
+    assert plane.present() == holds(lower(ONE, 2, ("v-ecs-b",), ("v-ecs-b",)))
+    assert "closed_in_v-ecs-b" in plane.present()["netdev"].chains
+    assert "nic_v-ecs-a" in plane.present()["netdev"].chains
+
+
+def test_a_whole_replacement_can_be_asked_for_and_says_what_it_has_done(plane: Dataplane):
+    steps: list[Step] = []
+    plane.replace(ONE)
+    assert plane.replace(OTHER, whole=True, passed=steps.append).whole
+    assert steps == [Step.OBSERVED, Step.REPLACED]
+    steps.clear()
+    plane.replace(ONE, passed=steps.append)
+    assert steps == [Step.OBSERVED, Step.PREPARED, Step.SWITCHED, Step.SWEPT]
 
 
 def broken() -> Iterator[tuple[str, Callable[[NamespaceProgram], NamespaceProgram]]]:

@@ -1,0 +1,249 @@
+"""What the kernel says without being asked: interfaces that come and go, and who changed nftables.
+
+A `LinkSocket` and a `TableSocket` each belong to the namespace in which they were opened, work from any thread and
+never block. What they miss – the kernel drops notices that find no room – they report as `Overrun`, never as silence:
+then look at the whole again.
+
+    links = LinkSocket("router")     # from now on nothing is missed
+    links.dump()                     # all interfaces as they are
+    links.read()                     # what has changed since
+
+Must not know: policies, what a change means.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import struct
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Final, Self
+
+from enforcer.dataplane.namespaces import entered
+from enforcer.errors import EnforcerError, SystemRefused
+from enforcer.ruleset.names import TABLE
+
+_ROUTE, _NETFILTER = 0, 12
+_RTNLGRP_LINK, _NFNLGRP_NFTABLES = 1, 7
+_NEWLINK, _DELLINK, _GETLINK = 16, 17, 18
+_NFT_SUBSYSTEM, _NEWGEN, _GETGEN = 10, 15, 16
+_ERROR, _DONE, _OVERRUN = 2, 3, 4
+_REQUEST, _DUMP, _INTERRUPTED = 0x1, 0x300, 0x10
+_SOL_NETLINK, _ADD_MEMBERSHIP = 270, 1
+_RCVBUFFORCE: Final = 33
+_ROOM: Final = 8 << 20
+_HEADER: Final = struct.Struct("=IHHII")
+_LINK: Final = struct.Struct("=BxHiII")
+_ATTRIBUTE: Final = struct.Struct("=HH")
+_KIND: Final = 0x3FFF
+_IFNAME, _MASTER, _LINKINFO, _INFO_KIND = 3, 10, 18, 1
+_INET, _NETDEV = 1, 5  # NFPROTO_…
+_GEN_ID, _GEN_PID, _GEN_NAME = 1, 2, 3
+
+
+class Overrun(EnforcerError):
+    """The kernel had more to say than there was room for, or was interrupted: some notices are lost."""
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """An interface; `master` is the index of the bridge or the like that it is a port of, 0 if of none."""
+
+    name: str
+    index: int
+    master: int = 0
+    kind: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Gone:
+    """An interface is no more in the namespace."""
+
+    name: str
+    index: int
+
+
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """One transaction of nftables: its number, who made it, and whether it touched our tables."""
+
+    number: int
+    pid: int
+    program: str
+    ours_touched: bool
+
+
+class _Socket:
+    """A netlink socket in a namespace that has joined a group of notices."""
+
+    def __init__(self, netns: str, protocol: int, group: int) -> None:
+        with entered(netns):
+            self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, protocol)
+        try:
+            self._socket.setsockopt(socket.SOL_SOCKET, _RCVBUFFORCE, _ROOM)
+            self._socket.bind((0, 0))  # a socket without a number would be taken for the sender itself
+            self._socket.setsockopt(_SOL_NETLINK, _ADD_MEMBERSHIP, group)
+            self._socket.setblocking(False)
+        except OSError as error:
+            self._socket.close()
+            raise SystemRefused(f"network namespace {netns}: notices cannot be had ({error.strerror})") from error
+
+    def fileno(self) -> int:
+        """Return the descriptor to wait on."""
+        return self._socket.fileno()
+
+    def close(self) -> None:
+        """End it."""
+        self._socket.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _received(self) -> Iterator[tuple[int, int, bytes]]:
+        """Yield kind, flags and body of all messages that are there."""
+        while True:
+            try:
+                data = self._socket.recv(1 << 18)
+            except BlockingIOError:
+                return
+            except OSError as error:
+                if error.errno == errno.ENOBUFS:
+                    raise Overrun("netlink: notices were lost (no buffer space)") from error
+                raise
+            yield from messages(data)
+
+
+def messages(data: bytes) -> Iterator[tuple[int, int, bytes]]:
+    """Split what one read of a netlink socket returned into kind, flags and body."""
+    at = 0
+    while at + _HEADER.size <= len(data):
+        length, kind, flags, *_ = _HEADER.unpack_from(data, at)
+        yield kind, flags, data[at + _HEADER.size : at + length]
+        at += max(length, _HEADER.size) + 3 & ~3
+
+
+def attributes(data: bytes) -> Iterator[tuple[int, bytes]]:
+    """Yield kind and value of netlink attributes."""
+    at = 0
+    while at + _ATTRIBUTE.size <= len(data):
+        length, kind = _ATTRIBUTE.unpack_from(data, at)
+        yield kind & _KIND, data[at + _ATTRIBUTE.size : at + length]
+        at += max(length, _ATTRIBUTE.size) + 3 & ~3
+
+
+class LinkSocket(_Socket):
+    """Interfaces of one namespace."""
+
+    def __init__(self, netns: str) -> None:
+        super().__init__(netns, _ROUTE, _RTNLGRP_LINK)
+        self._netns = netns
+
+    def dump(self) -> dict[int, Link]:
+        """Return all interfaces by index; a dump that a change interrupted is begun again."""
+        while True:
+            try:
+                return self._dumped()
+            except Overrun:
+                continue
+
+    def _dumped(self) -> dict[int, Link]:
+        found: dict[int, Link] = {}
+        with entered(self._netns), socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, _ROUTE) as asking:
+            asking.send(_HEADER.pack(32, _GETLINK, _REQUEST | _DUMP, 1, 0) + _LINK.pack(0, 0, 0, 0, 0))
+            while True:
+                for kind, flags, body in messages(asking.recv(1 << 18)):
+                    if flags & _INTERRUPTED:
+                        raise Overrun("netlink: a listing of interfaces was interrupted by a change")
+                    if kind == _DONE:
+                        return found
+                    if kind == _ERROR:
+                        number = -struct.unpack_from("=i", body)[0]
+                        raise SystemRefused(f"interfaces cannot be listed ({os.strerror(number)})")
+                    link = _link(body)
+                    found[link.index] = link
+
+    def read(self) -> list[Link | Gone]:
+        """Return what has changed, in order; raises Overrun when some of it is lost."""
+        found: list[Link | Gone] = []
+        for kind, _, body in self._received():
+            if kind == _OVERRUN:
+                raise Overrun("netlink: notices were lost")
+            # A bridge tells of its ports in its own family: that says nothing about the interface itself.
+            if kind in (_NEWLINK, _DELLINK) and body[0] == socket.AF_UNSPEC:
+                link = _link(body)
+                found.append(link if kind == _NEWLINK else Gone(link.name, link.index))
+        return found
+
+
+def _link(body: bytes) -> Link:
+    index = _LINK.unpack_from(body)[2]
+    name, master, kind = "", 0, ""
+    for attribute, value in attributes(body[_LINK.size :]):
+        if attribute == _IFNAME:
+            name = value.rstrip(b"\0").decode(errors="surrogateescape")
+        elif attribute == _MASTER:
+            master = struct.unpack("=I", value)[0]
+        elif attribute == _LINKINFO:
+            kind = next((v.rstrip(b"\0").decode() for k, v in attributes(value) if k == _INFO_KIND), "")
+    return Link(name, index, master, kind)
+
+
+def by_name(links: Mapping[int, Link]) -> dict[str, Link]:
+    """Return the same interfaces by name."""
+    return {link.name: link for link in links.values()}
+
+
+class TableSocket(_Socket):
+    """Transactions of nftables in one namespace."""
+
+    def __init__(self, netns: str) -> None:
+        super().__init__(netns, _NETFILTER, _NFNLGRP_NFTABLES)
+        self._touched = False
+
+    def read(self) -> list[Generation]:
+        """Return the transactions since the last read; raises Overrun when some notices are lost.
+
+        The kernel tells of a transaction's objects first, each with its table, and closes with the new generation.
+        """
+        found: list[Generation] = []
+        try:
+            for kind, _, body in self._received():
+                if kind == _NFT_SUBSYSTEM << 8 | _NEWGEN:
+                    found.append(_generation(body, self._touched))
+                    self._touched = False
+                elif kind >> 8 == _NFT_SUBSYSTEM:
+                    self._touched = self._touched or _about_ours(body)
+        except Overrun:
+            self._touched = False
+            raise
+        return found
+
+
+def _about_ours(body: bytes) -> bool:
+    """Say whether an object is in one of our tables: in every kind of object attribute 1 names the table."""
+    if body[0] not in (_INET, _NETDEV):
+        return False
+    return next((value for kind, value in attributes(body[4:]) if kind == 1), b"") == TABLE.encode() + b"\0"
+
+
+def _generation(body: bytes, touched: bool) -> Generation:
+    found = dict(attributes(body[4:]))
+    number, pid = (int.from_bytes(found.get(kind, b""), "big") for kind in (_GEN_ID, _GEN_PID))
+    program = found.get(_GEN_NAME, b"").rstrip(b"\0").decode(errors="replace")
+    return Generation(number, pid, program, touched)
+
+
+def generation(netns: str) -> int:
+    """Return the number of nftables' last transaction in a namespace."""
+    with entered(netns), socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, _NETFILTER) as asking:
+        asking.send(_HEADER.pack(20, _NFT_SUBSYSTEM << 8 | _GETGEN, _REQUEST, 1, 0) + bytes(4))
+        kind, _, body = next(messages(asking.recv(1 << 16)))
+    if kind != _NFT_SUBSYSTEM << 8 | _NEWGEN:
+        number = -struct.unpack_from("=i", body)[0]
+        raise SystemRefused(f"nftables does not tell its generation ({os.strerror(number)})")
+    return _generation(body, False).number
