@@ -11,7 +11,7 @@ from enforcer.model.advice import advice
 from enforcer.model.groups import AddressGroup, Rule, SecurityGroup
 from enforcer.model.instances import Ecs, ExternalHost, Nic
 from enforcer.model.layout import Attachment, Layout, Namespace, host_layout, lab_layout
-from enforcer.model.parse import parse_policy, parse_with_lines
+from enforcer.model.parse import parse_data, parse_policy, parse_with_data, parse_with_lines
 from enforcer.model.policy import Limits, Marks, NicRef, Policy
 from enforcer.model.reading.lines import Lines
 from enforcer.model.routes import Endpoint, Path, endpoint, endpoints, path
@@ -81,8 +81,10 @@ __all__ = [
     "endpoints",
     "host_layout",
     "lab_layout",
+    "parse_data",
     "parse_policy",
     "parse_traffic",
+    "parse_with_data",
     "parse_with_lines",
     "path",
     "policy_schema",

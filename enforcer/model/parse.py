@@ -4,12 +4,13 @@
 
 Items are validated one by one, so that the checks across objects run on the sound ones even where others are broken,
 and one run shows all errors. The policy is accepted whole or not at all (S19). No I/O.
-`parse_with_lines` also says where the rules stand. Example: `parse_policy("version: 1").group("default")`.
+`parse_with_lines` also says where the rules stand, `parse_with_data` what was written; `parse_data` begins at the data
+and takes objects that were validated before as they are. Example: `parse_policy("version: 1").group("default")`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 from typing import Any
 
@@ -21,13 +22,14 @@ from enforcer.model.groups import AddressGroup, Rule, SecurityGroup, default_gro
 from enforcer.model.instances import DEFAULT_GROUP, Ecs, ExternalHost, Nic
 from enforcer.model.policy import Limits, Marks, Policy
 from enforcer.model.reading.checks import disagreements
-from enforcer.model.reading.document import Document, Fault, Position, read
+from enforcer.model.reading.document import NOTHING_INSIDE, Document, Fault, Position, Spot, read
 from enforcer.model.reading.draft import Draft
 from enforcer.model.reading.lines import Lines, lines_of
 from enforcer.model.topology import Backend, Eip, Listener, LoadBalancer, Peering, Route, Subnet, Vpc
 from enforcer.model.words.wording import Item, Place, shown, suggestion
 
 MOST_PROBLEMS = 1000
+Known = Mapping[tuple[str, int], Item]
 
 SECTIONS: dict[str, type[Item]] = {
     "vpcs": Vpc,
@@ -65,18 +67,32 @@ def parse_policy(text: str | bytes, *, source: str = "policy") -> Policy:
 
     Raise PolicyError with every problem found, in file order (the first 1,000 of a hopeless file).
     """
-    return _policy(_sound(text, source)[1])
+    return _policy(_sound(read(text), source, {})[1])
 
 
 def parse_with_lines(text: str | bytes, *, source: str = "policy") -> tuple[Policy, Lines]:
     """Return what `parse_policy` does, and the lines on which the rules stand."""
-    document, draft = _sound(text, source)
+    document, draft = _sound(read(text), source, {})
     return _policy(draft), lines_of(document, draft)
 
 
-def _sound(text: str | bytes, source: str) -> tuple[Document, Draft]:
+def parse_with_data(text: str | bytes, *, source: str = "policy") -> tuple[Policy, dict[str, Any]]:
+    """Return what `parse_policy` does, and the plain data that the text wrote."""
+    _, draft = _sound(read(text), source, {})
+    return _policy(draft), draft.source
+
+
+def parse_data(data: dict[str, Any], known: Known) -> Policy:
+    """Return the policy that plain data declares, `known` objects among it taken as they are, by section and index.
+
+    What the data say of a known object is read for the names in it only.
+    """
+    _, draft = _sound(Document(data, Spot((0, 0), NOTHING_INSIDE), ()), "policy", known)
+    return _policy(draft)
+
+
+def _sound(document: Document, source: str, known: Known) -> tuple[Document, Draft]:
     """Return what a text says and the objects it declares, all of them sound and agreeing with each other."""
-    document = read(text)
     if not isinstance(document.value, dict):
         what = "is empty" if document.value is None else f"is {shown(document.value)}, not a mapping"
         raise PolicyError(
@@ -85,7 +101,7 @@ def _sound(text: str | bytes, source: str) -> tuple[Document, Draft]:
     draft = Draft(document.value)
     faults = [*document.faults, *_head_faults(document.value)]
     for section, kind in SECTIONS.items():
-        faults.extend(_read_section(draft, section, kind, MOST_PROBLEMS - len(faults)))
+        faults.extend(_read_section(draft, section, kind, known, MOST_PROBLEMS - len(faults)))
     faults.extend(disagreements(draft))
     if faults:
         raise PolicyError(_problems(document, faults))
@@ -111,7 +127,7 @@ def _head_faults(data: dict[str, Any]) -> Iterator[Fault]:
         yield from _faults((), error)
 
 
-def _read_section(draft: Draft, section: str, kind: type[Item], most: int) -> Iterator[Fault]:
+def _read_section(draft: Draft, section: str, kind: type[Item], known: Known, most: int) -> Iterator[Fault]:
     """Put the sound items of a section into the draft and yield what is wrong with the others."""
     found = draft.items[section] = []
     listed = draft.source.get(section, [])
@@ -120,7 +136,7 @@ def _read_section(draft: Draft, section: str, kind: type[Item], most: int) -> It
         return
     for index, data in enumerate(listed):
         try:
-            found.append((index, kind.model_validate(data)))
+            found.append((index, known.get((section, index)) or kind.model_validate(data)))
         except ValidationError as error:
             yield from _faults((section, index), error)
             most -= error.error_count()

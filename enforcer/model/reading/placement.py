@@ -100,18 +100,19 @@ def _nic_addresses(draft: Draft) -> Iterator[Fault]:
     for placed in draft.nics:
         if placed.subnet is not None:
             for position, address in enumerate(placed.nic.addresses):
-                if message := _address_fault(address, placed.subnet):
+                if message := address_fault(address, placed.subnet):
                     yield Fault((*placed.place, "addresses", position), message)
 
 
 def _balancer_addresses(draft: Draft) -> Iterator[Fault]:
     for index, balancer in draft.load_balancers:
         _, subnet = draft.subnets.get(balancer.subnet, (None, None))
-        if subnet is not None and (message := _address_fault(balancer.address, subnet)):
+        if subnet is not None and (message := address_fault(balancer.address, subnet)):
             yield Fault(("load_balancers", index, "address"), message)
 
 
-def _address_fault(address: IPAddress, subnet: Subnet) -> str | None:
+def address_fault(address: IPAddress, subnet: Subnet) -> str | None:
+    """Return what is wrong with an address in a subnet, or None."""
     network = subnet.cidr if address.version == 4 else subnet.ipv6_cidr
     if network is None:
         field = "cidr" if address.version == 4 else "ipv6_cidr"

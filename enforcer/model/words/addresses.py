@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Annotated, Any, NamedTuple
 
@@ -86,7 +87,11 @@ def ipv4_address(value: object) -> IPv4Address:
 
 def address_range(value: object) -> AddressRange:
     """Accept an entry of S5: an address, a CIDR, or a range `a-b`."""
-    word = text(value)
+    return _range(text(value))
+
+
+@lru_cache(maxsize=16384)  # an address group of which one entry changes is read again whole
+def _range(word: str) -> AddressRange:
     left, dash, right = word.partition("-")
     if not dash:
         found = network(word)

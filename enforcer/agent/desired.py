@@ -1,0 +1,160 @@
+"""What is wanted as of a revision: the resources, the policy that they join to, and what a change would make of them.
+
+    Desired ──with_changes──▶ Desired, or PolicyError with everything that would be wrong
+
+A change is accepted or refused as the whole policy would be on this host (S18), but only what it touches is read again:
+all other objects are the very same ones afterwards, so that whoever remembers what he made of them need not make it
+again. Where `touched` cannot vouch for a change, all objects are checked against each other like those of a file.
+
+Pure and never changed in place: several threads may ask one. Example:
+`Desired.of(resources).with_changes([Change("nics/web/eth0", "{…}")]).policy`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Mapping
+from functools import cached_property
+from typing import Any
+
+from enforcer.agent.indexes import Indexes
+from enforcer.agent.resources import NICS, NOTHING_YET, SETTINGS, changed, document_of, nic_key
+from enforcer.agent.store.interface import Change
+from enforcer.agent.touched import Items, vouched_for
+from enforcer.model.groups import SecurityGroup, default_group
+from enforcer.model.instances import DEFAULT_GROUP, Ecs
+from enforcer.model.layout import host_layout
+from enforcer.model.parse import SECTIONS, Known, parse_data
+from enforcer.model.policy import Policy
+from enforcer.model.topology import Eip, LoadBalancer, Peering, Vpc
+from enforcer.model.words.wording import Item
+
+MOST_QUICK = 64
+"""Changes of more resources than this at once are checked like a whole file."""
+
+UNDEFINED_DEFAULT = default_group()
+
+
+class Desired:
+    """Resources and what they mean; `items` has the objects by section and name, in the order of the keys."""
+
+    def __init__(self, resources: Mapping[str, str], items: Items, indexes: Indexes | None = None) -> None:
+        self.resources, self.items = resources, items
+        self._given = indexes
+
+    @classmethod
+    def of(cls, resources: Mapping[str, str]) -> Desired:
+        """Return what resources mean; raise PolicyError if they are no valid policy."""
+        policy = parse_data(document_of(resources), {})
+        host_layout(policy)
+        return cls.joined(resources, policy)
+
+    @classmethod
+    def joined(cls, resources: Mapping[str, str], policy: Policy, before: Desired | None = None) -> Desired:
+        """Return what resources mean, given the policy that they join to; what is as `before` is taken from there."""
+        items: dict[str, dict[str, Item]] = {}
+        for section in SECTIONS:
+            named = {_name(section, item): item for item in getattr(policy, section)}
+            names = sorted(name for name in named if f"{section}/{name}" in resources)
+            items[section] = {name: named[name] for name in names}
+            if before is not None:
+                kept = before.items[section]
+                same = (name for name in names if name in kept and _same(section, name, before.resources, resources))
+                items[section].update({name: kept[name] for name in same})
+        return cls(resources, items)
+
+    def with_changes(self, changes: Collection[Change]) -> Desired:
+        """Return what is wanted after changes; raise PolicyError with all that would be wrong, and nothing changes.
+
+        The changes must leave each ECS with the NICs that it lists, and no others (ValueError: a bug of the caller).
+        """
+        keys = {change.key for change in changes}
+        resources = changed(self.resources, changes)
+        _belong_together(resources, keys)
+        if len(keys) <= MOST_QUICK:
+            quick = vouched_for(self.items, self.indexes, self.resources, resources, keys)
+            if quick is not None:
+                return Desired(resources, quick.items, quick.indexes)
+        data, known = self._draft(resources, keys)
+        policy = parse_data(data, known)
+        host_layout(policy)
+        return Desired.joined(resources, policy, self)
+
+    @cached_property
+    def policy(self) -> Policy:
+        """The policy, its items in the order of their keys."""
+        head = json.loads(self.resources.get(SETTINGS, NOTHING_YET))
+        sections = {section: tuple(self.items[section].values()) for section in SECTIONS}
+        if DEFAULT_GROUP not in self.items["security_groups"]:
+            sections["security_groups"] += (UNDEFINED_DEFAULT,)
+        return Policy.model_validate(head).model_copy(update=sections)
+
+    @cached_property
+    def indexes(self) -> Indexes:
+        """What the policy's NICs have taken."""
+        return self._given or Indexes.of(self.policy)
+
+    def _draft(self, resources: Mapping[str, str], keys: Collection[str]) -> tuple[dict[str, Any], Known]:
+        """Return the data of a policy file, of what is not touched its names only, and the objects for that.
+
+        What is touched stands last: where two items disagree, it is blamed.
+        """
+        touched = {*keys, *(f"ecs/{key.split('/')[1]}" for key in keys if key.startswith(f"{NICS}/"))}
+        data: dict[str, Any] = json.loads(resources.get(SETTINGS, NOTHING_YET))
+        known: dict[tuple[str, int], Item] = {}
+        for section in SECTIONS:
+            listed = data[section] = []
+            for name, item in self.items[section].items():
+                if f"{section}/{name}" not in touched:
+                    known[section, len(listed)] = item
+                    listed.append(_outline(item))
+        written = document_of({key: value for key, value in resources.items() if _part_of(key, touched)})
+        for section in SECTIONS:
+            data[section] += written.get(section, [])
+        return data, known
+
+
+def _name(section: str, item: Any) -> str:
+    return str(item.address) if section == "eips" else item.name
+
+
+def _same(section: str, name: str, old: Mapping[str, str], new: Mapping[str, str]) -> bool:
+    key = f"{section}/{name}"
+    if old.get(key) != new[key]:
+        return False
+    return section != "ecs" or all(
+        old.get(nic_key(name, nic)) == new[nic_key(name, nic)] for nic in json.loads(new[key])["nics"]
+    )
+
+
+def _part_of(key: str, touched: Collection[str]) -> bool:
+    return key in touched or (key.startswith(f"{NICS}/") and f"ecs/{key.split('/')[1]}" in touched)
+
+
+def _belong_together(resources: Mapping[str, str], keys: Collection[str]) -> None:
+    owners = {key.split("/")[1] for key in keys if key.startswith(("ecs/", f"{NICS}/"))}
+    listed = {name: json.loads(resources[f"ecs/{name}"])["nics"] for name in owners if f"ecs/{name}" in resources}
+    there = {nic_key(name, nic) for name, nics in listed.items() for nic in nics}
+    loose = {key for key in keys if key.startswith(f"{NICS}/") and key in resources} - there
+    if missing := loose | {key for key in there if key not in resources}:
+        raise ValueError(f"NICs and ECSs do not belong together: {', '.join(sorted(missing))}")
+
+
+def _outline(item: Item) -> dict[str, Any]:
+    """Return of an object what checks read and places show: its names, and where there are lists."""
+    match item:
+        case Ecs():
+            nics = [{"name": nic.name, "addresses": [], "security_groups": []} for nic in item.nics]
+            return {"name": item.name, "nics": nics}
+        case Vpc():
+            return {"name": item.name, "subnets": [{"name": subnet.name} for subnet in item.subnets], "routes": []}
+        case SecurityGroup():
+            ids = (rule.id if rule.id != f"rule-{index + 1}" else None for index, rule in item.listed())
+            return {"name": item.name, "rules": [{"id": each} for each in ids]}
+        case Peering():
+            return {"name": item.name, "vpcs": []}
+        case LoadBalancer():
+            return {"name": item.name, "listeners": [{"backends": []} for _ in item.listeners]}
+        case Eip():
+            return {}
+    return {"name": _name("", item)}
