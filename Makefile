@@ -1,6 +1,6 @@
 # The same commands as in scripts/, for those who have make. `make` alone prints this help.
 .DEFAULT_GOAL := help
-.PHONY: help demo test check unit kernel traffic golden fuzz
+.PHONY: help demo test check unit kernel traffic golden fuzz bench bench-quick
 
 help:     ## print this help
 	@grep -hE '^[a-z-]+: +##' $(MAKEFILE_LIST) | sed -E 's/: +## /\t/' | expand -t 12
@@ -20,3 +20,7 @@ golden:   ## write the golden files anew; look at the difference before you comm
 	scripts/test -q tests/golden --update-golden
 fuzz:     ## random policies and packets, kernel against oracle: make fuzz MINUTES=5
 	scripts/fuzz --minutes $(or $(MINUTES),5)
+bench:    ## measure packets beside conntrack, an nft list and iptables, some minutes; see docs/performance.md
+	scripts/bench --plots docs/performance
+bench-quick: ## the same in under two minutes
+	scripts/bench --quick --out .cache/bench
