@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from enforcer import __version__
-from enforcer.cli import explain, host, lab, matrix, offline, output
+from enforcer.cli import daemon, explain, host, lab, matrix, offline, output
 from enforcer.cli.completion import completion
 
 
@@ -30,6 +30,8 @@ for _command in (
     offline.schema_command,
     host.apply_command,
     host.clear_command,
+    daemon.daemon_command,
+    daemon.boot_command,
     lab.lab,
     completion,
 ):

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
 
 import pytest
+from blasting import Blast, blasting
 from harness import ANY_IN, HOSTS, OUT, Stand, groups, policy, standing
 
 from enforcer.compiler import Program, compile_policy
@@ -70,43 +66,10 @@ def programs(stand: Stand) -> list[Program]:
     return [compile_policy(each, lab_layout(each, stand.lab.name)) for each in parsed]
 
 
-class Blast:
-    """The sender's process."""
-
-    def __init__(self, stand: Stand, *words: str) -> None:
-        root = Path(__file__).parents[2]
-        command = [sys.executable, str(Path(__file__).with_name("blast.py"))]
-        self._process = subprocess.Popen(
-            [*command, stand.netns("ecs-a"), stand.netns("ecs-b"), *words],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            env={"PYTHONPATH": str(root)},
-        )
-        self.begun = json.loads(self._process.stdout.readline())["begun"]
-
-    def say(self, word: str) -> None:
-        self._process.stdin.write(f"{word}\n")
-        self._process.stdin.flush()
-
-    def stop(self) -> dict[str, Any]:
-        self.say("stop")
-        return json.loads(self._process.stdout.readline())
-
-    def end(self) -> None:
-        self._process.kill()
-        self._process.wait()
-        self._process.stdin.close()
-        self._process.stdout.close()
-
-
 @pytest.fixture
 def blast(stand: Stand) -> Iterator[Blast]:
-    blast = Blast(stand)
-    try:
+    with blasting(stand.netns("ecs-a"), stand.netns("ecs-b")) as blast:
         yield blast
-    finally:
-        blast.end()
 
 
 def test_two_hundred_replacements_lose_nothing_and_leak_nothing(stand: Stand, blast: Blast) -> None:

@@ -85,6 +85,7 @@ LARGER_PACKAGES = {
     "ruleset": (10, "nft's nouns and their text apart from the lookups, and one module for each part of the rules"),
     "compiler": (9, "one pass per file"),
     "cli": (12, "one module for each family of commands"),
+    "agent": (20, "one module for each part of the daemon, pure ones beside those that act"),
     "lab": (9, "plans are pure and stand beside what carries them out; detours are a plan's hardest part"),
 }
 LARGER_FUNCTIONS = {

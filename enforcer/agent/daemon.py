@@ -1,0 +1,126 @@
+"""The daemon: its parts put together, and its life from start to stop.
+
+store ◀──▶ loop ◀── mailbox ◀── proposals, listener, audit            API ◀──▶ store
+
+SIGTERM, SIGINT  stop: the rules stay in the kernel (S19)
+SIGHUP           read the configuration again
+
+The main thread waits for signals; the loop has a thread of its own, and tells the service manager that *it* is alive.
+If the loop ends by itself, so does the process, and the service manager starts another one.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Callable
+from typing import Protocol
+
+from enforcer.agent.config import Config
+from enforcer.agent.desired import Desired
+from enforcer.agent.events.audit import Audit
+from enforcer.agent.events.listener import Listener
+from enforcer.agent.events.mailbox import Mailbox, Stop
+from enforcer.agent.events.proposals import Proposals
+from enforcer.agent.faults import Faults
+from enforcer.agent.kernel import Nftables
+from enforcer.agent.loop import Loop
+from enforcer.agent.notify import Notify
+from enforcer.agent.observer import Log, Observer, configure
+from enforcer.agent.store import SqliteStore, Store
+from enforcer.errors import EnforcerError, SystemRefused
+
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+
+
+class Api(Protocol):
+    """What serves requests while the daemon runs."""
+
+    def start(self) -> None:
+        """Begin to serve; returns once requests are taken."""
+
+    def end(self) -> None:
+        """Take no more requests, and finish those that are there."""
+
+
+class Daemon:
+    """One life of the daemon."""
+
+    def __init__(
+        self,
+        config: Config,
+        reread: Callable[[], Config],
+        serve: Callable[[Store, Config], Api] | None = None,
+        observer: Observer | None = None,
+    ) -> None:
+        self._config, self._reread, self._serve = config, reread, serve
+        self._observer = observer or Log()
+        self._notify = Notify.from_environment()
+        self._faults = Faults.from_environment()
+        self._broken: Exception | None = None
+
+    def run(self) -> None:
+        """Live until a signal says stop; raises what made it impossible."""
+        configure(self._config.log_level)
+        signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+        store = SqliteStore(self._config.store)
+        try:
+            self._live(store)
+        finally:
+            store.close()
+        if self._broken is not None:
+            raise SystemRefused(f"the enforcing loop has ended: {self._broken}") from self._broken
+
+    def _live(self, store: SqliteStore) -> None:
+        mailbox = Mailbox()
+        kernel = Nftables(self._faults.passed)
+        listener = Listener(mailbox, self._observer.failed)
+        loop = Loop(
+            store,
+            kernel,
+            listener,
+            mailbox,
+            self._observer,
+            desired=Desired.of,
+            passed=self._faults.passed,
+            alive=self._notify.alive,
+        )
+        listener.start()
+        loop.begin()
+        proposals = Proposals(store, mailbox, loop.last, self._observer.failed)
+        audit = Audit(kernel, mailbox, lambda: self._config.audit_seconds, self._observer.failed)
+        looping = threading.Thread(target=self._loop, args=(loop,), name="loop")
+        api = self._serve(store, self._config) if self._serve else None
+        for part in (looping, proposals, audit):
+            part.start()
+        if api:
+            api.start()
+        self._notify.ready()
+        self._wait()
+        self._notify.stopping()
+        if api:
+            api.end()
+        proposals.end()
+        mailbox.put(Stop())
+        looping.join()
+        audit.end()
+        listener.end()
+
+    def _loop(self, loop: Loop) -> None:
+        try:
+            loop.run()
+        except Exception as error:
+            self._broken = error
+            self._observer.failed("loop", f"{type(error).__name__}: {error}")
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    def _wait(self) -> None:
+        while signal.sigwait(SIGNALS) == signal.SIGHUP:
+            self._notify.reloading()
+            try:
+                self._config = self._reread()
+                configure(self._config.log_level)
+            except EnforcerError as error:
+                self._observer.failed("configuration", f"{error}; the old one stays")
+            self._notify.ready()

@@ -1,0 +1,84 @@
+"""The loop's mailbox: any thread puts events in, the loop takes all that are there, in order."""
+
+from __future__ import annotations
+
+import queue
+import time
+from dataclasses import dataclass, field
+
+from enforcer.agent.store import Revision
+from enforcer.dataplane.notices import Generation
+
+
+@dataclass(frozen=True, slots=True)
+class Proposed:
+    """A revision waits to be put in force."""
+
+    revision: Revision
+
+
+@dataclass(frozen=True, slots=True)
+class LinksChanged:
+    """The interfaces of a namespace have changed; `away` ones were gone, and may be back under the same index."""
+
+    netns: str
+    away: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class NamespaceChanged:
+    """A name under /run/netns has another namespace behind it than before, or none."""
+
+    netns: str
+
+
+@dataclass(frozen=True, slots=True)
+class TablesTouched:
+    """A transaction touched our tables: one of ours, or not."""
+
+    netns: str
+    notice: Generation
+    heard: float = field(default_factory=time.monotonic)
+
+
+@dataclass(frozen=True, slots=True)
+class TablesUnknown:
+    """Our tables may have been changed: notices were lost, or a listing differs from an earlier one."""
+
+    netns: str
+    why: str
+    certain: bool = False
+    heard: float = field(default_factory=time.monotonic)
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """The loop shall end; the rules stay in the kernel (S19)."""
+
+
+Event = Proposed | LinksChanged | NamespaceChanged | TablesTouched | TablesUnknown | Stop
+
+
+class Mailbox:
+    """Events for the loop."""
+
+    def __init__(self) -> None:
+        self._events: queue.SimpleQueue[Event] = queue.SimpleQueue()
+
+    def put(self, event: Event) -> None:
+        """Put an event in; never waits."""
+        self._events.put(event)
+
+    def take(self, timeout: float) -> list[Event]:
+        """Return all events that are there, or wait for the first one."""
+        found: list[Event] = []
+        try:
+            found.append(self._events.get(timeout=timeout) if timeout > 0 else self._events.get_nowait())
+            while True:
+                found.append(self._events.get_nowait())
+        except queue.Empty:
+            return found
+
+    def empty(self) -> bool:
+        """Say whether nothing waits."""
+        return self._events.empty()

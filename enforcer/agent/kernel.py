@@ -1,0 +1,113 @@
+"""What the loop asks of the kernel, and how it knows its own changes from those of others.
+
+    kernel.commit(program, closed={"tap-x"})     → Committed, or SystemRefused and nothing has changed
+    kernel.is_ours(netns, notice)                → False: somebody else changed our tables
+
+nftables numbers its transactions in each namespace and tells everybody of each. Around each commit the number is read:
+if it grew by as many transactions as we made, those numbers are ours. If somebody else's came in between, the kernel's
+word on who made each of them – the thread's id – decides.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import defaultdict, deque
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Protocol
+
+from enforcer import dataplane
+from enforcer.compiler import NamespaceProgram
+from enforcer.dataplane import Committed, notices
+from enforcer.dataplane.notices import Generation
+
+MOST_REMEMBERED = 256
+"""Commits of ours that are known by their numbers, per namespace: more than can be between a commit and its notice."""
+
+
+class Kernel(Protocol):
+    """The verbs that change the kernel; only the loop's thread calls them."""
+
+    def commit(self, program: NamespaceProgram, *, closed: Collection[str] = (), whole: bool = False) -> Committed:
+        """Put a namespace's program in force; raises SystemRefused, and then nothing has changed."""
+
+    def clear(self, netns: str) -> None:
+        """Take our tables out of a namespace."""
+
+    def refusal(self, program: NamespaceProgram, closed: Collection[str]) -> str:
+        """Say why the kernel would refuse a program, or ""; nothing is changed."""
+
+    def is_ours(self, netns: str, notice: Generation) -> bool:
+        """Say whether a transaction was one of ours, or older than our last whole replacement, which mended it."""
+
+    def is_last_ours(self, netns: str) -> bool:
+        """Say whether the last transaction in a namespace was one of ours."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Own:
+    """The transactions between two readings of the number; `alone`: all of them were ours, else those by `thread`."""
+
+    after: int
+    last: int
+    alone: bool
+    whole: bool
+    thread: int
+
+
+class Nftables:
+    """The kernel itself."""
+
+    def __init__(self, passed: Callable[[str], None] = lambda _: None) -> None:
+        self._passed = passed
+        self._own: defaultdict[str, deque[_Own]] = defaultdict(lambda: deque(maxlen=MOST_REMEMBERED))
+        self._commits: dict[str, tuple[int, int]] = {}
+
+    def commit(self, program: NamespaceProgram, *, closed: Collection[str] = (), whole: bool = False) -> Committed:
+        with self._counting(program.name, whole=whole) as passed:
+            return dataplane.replace(program, closed=closed, whole=whole, passed=passed)
+
+    def clear(self, netns: str) -> None:
+        with self._counting(netns, whole=True) as passed:
+            if dataplane.clear(netns):
+                passed(dataplane.Step.REPLACED)
+
+    def refusal(self, program: NamespaceProgram, closed: Collection[str]) -> str:
+        return dataplane.refusal(program, closed)
+
+    @contextmanager
+    def _counting(self, netns: str, *, whole: bool) -> Iterator[Callable[[dataplane.Step], None]]:
+        before, made = notices.generation(netns), 0
+
+        def passed(step: dataplane.Step) -> None:
+            nonlocal made
+            made += step in dataplane.TRANSACTIONS
+            self._passed(step)
+
+        try:
+            yield passed
+        finally:
+            now = notices.generation(netns)
+            if now != before:
+                self._own[netns].append(
+                    _Own(before, now, now - before == made, whole and made > 0, threading.get_native_id())
+                )
+                count, _ = self._commits.get(netns, (0, 0))
+                self._commits = {**self._commits, netns: (count + 1, now)}
+
+    def commits(self) -> dict[str, tuple[int, int]]:
+        """Return for each namespace how many commits were made there, and the last transaction; for any thread."""
+        return self._commits
+
+    def is_ours(self, netns: str, notice: Generation) -> bool:
+        for own in reversed(self._own[netns]):
+            if own.after < notice.number <= own.last:
+                return own.alone or notice.pid == own.thread
+            if own.whole and notice.number <= own.after:
+                return True
+        return False
+
+    def is_last_ours(self, netns: str) -> bool:
+        own = self._own[netns]
+        return bool(own) and own[-1].alone and own[-1].last == notices.generation(netns)

@@ -1,0 +1,263 @@
+"""The enforcing loop: one thread, the only one that changes the kernel. It takes steps until there is nothing to do.
+
+    mailbox ──take──▶ what happened ──decide──▶ steps ──commit──▶ kernel ──settle──▶ store
+
+What holds if we crash right after each step of a change:
+1. Take: revisions are in the store as proposed. The next life finds them there.
+2. Compile, commit: the kernel has all of a namespace's change or nothing of it (`dataplane.commit`). The next life
+   puts what is in force and what is proposed in force, whole, and settles it.
+3. Settle: the store says that it is in force, on the disk. Only then does the caller hear of it.
+
+A revision that is refused – by the model, an interface or the kernel – is settled as refused, and what it did to other
+namespaces is undone. Of a burst that is refused, halves are tried, so that only the guilty revision is refused.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Protocol, Self, assert_never
+
+from enforcer.agent.decide import Attach, Commit, Replace, Step, decide, patience
+from enforcer.agent.events.mailbox import (
+    Event,
+    LinksChanged,
+    Mailbox,
+    NamespaceChanged,
+    Proposed,
+    Stop,
+    TablesTouched,
+    TablesUnknown,
+)
+from enforcer.agent.kernel import Kernel
+from enforcer.agent.observer import Observer
+from enforcer.agent.places import Eyes, Places
+from enforcer.agent.settling import Settling
+from enforcer.agent.status import KEY, Status
+from enforcer.agent.store import Change, Outcome, Revision, Store, StoreFailed
+from enforcer.compiler import Program, compile_policy
+from enforcer.errors import EnforcerError
+from enforcer.model import Policy, host_layout
+
+BEAT = 1.0
+"""Seconds after which the loop says that it is alive, at the latest, when it is not at work."""
+
+PUBLISH_EVERY = 0.2
+"""Seconds that a status may be old while one change follows the other."""
+
+MOST_ODDITIES = 5
+"""Unexpected failures in a row after which the loop gives up: a new process knows no half-done things."""
+
+
+class Desired(Protocol):
+    """What is wanted: resources, and the policy that they join to (`agent.desired`)."""
+
+    @property
+    def policy(self) -> Policy:
+        """The policy."""
+
+    def with_changes(self, changes: Collection[Change]) -> Self:
+        """Return what is wanted after changes; raises PolicyError if that is no valid policy."""
+
+
+def compiled(policy: Policy) -> Program:
+    """Compile a policy for the interfaces that it names on this host."""
+    return compile_policy(policy, host_layout(policy))
+
+
+class Loop:
+    """Takes events and proposed revisions, and keeps the policy in force."""
+
+    def __init__(
+        self,
+        store: Store,
+        kernel: Kernel,
+        eyes: Eyes,
+        mailbox: Mailbox,
+        observer: Observer,
+        *,
+        desired: Callable[[Mapping[str, str]], Desired],
+        compile_: Callable[[Policy], Program] = compiled,
+        passed: Callable[[str], None] = lambda _: None,
+        alive: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._store, self._kernel, self._mailbox, self._observer = store, kernel, mailbox, observer
+        self._read, self._compile, self._passed, self._alive = desired, compile_, passed, alive
+        self._places = Places(kernel, eyes, observer)
+        self._settling = Settling(store, self._failed)
+        self._status = Status()
+        self._events: deque[Event] = deque()
+        self._proposed: deque[Revision] = deque()
+        self._suspicions: dict[str, tuple[str, str, int, float]] = {}
+        self._published = 0.0
+        self._oddities = 0
+        self.last = 0
+
+    # --- life --------------------------------------------------------------------------------------------------------
+
+    def begin(self) -> None:
+        """Put in force what the store says; `last` is the last revision that was looked at.
+
+        What was in force and what was proposed when the earlier life ended go together, if they can: a packet of a
+        connection that both allow meets nothing else.
+        """
+        begun = time.monotonic()
+        newest = self._store.history(most=1)
+        self.last = newest[0].number if newest else 0
+        unsettled = [revision for revision in self._store.unsettled() if revision.number <= self.last]
+        self._revision = unsettled[0].number - 1 if unsettled else self._store.head
+        entries = self._store.snapshot(self._revision)
+        self._desired = self._read({key: entry.value for key, entry in entries.items()})
+        self._program = self._compile(self._desired.policy)
+        self._places.begin(self._program, "the enforcer has started")
+        if unsettled:
+            self._commit(unsettled)
+        for step in tuple(decide(self._places.all, (), time.monotonic())):
+            self._take(step)
+        self._observer.loaded(self._revision, len(self._places.all), time.monotonic() - begun)
+        self._publish()
+
+    def run(self) -> None:
+        """Take rounds until a Stop; the rules stay in the kernel (S19)."""
+        while self.round(BEAT):
+            pass
+
+    def round(self, most: float) -> bool:
+        """Wait for something to happen, at most some seconds, and do what is to be done; False: stop."""
+        self._alive()
+        wait = 0.0 if self._proposed else patience(self._places.all, time.monotonic(), most)
+        self._events += self._mailbox.take(0.0 if self._events else wait)
+        try:
+            while self._events:
+                event = self._events.popleft()
+                if isinstance(event, Stop):
+                    return False
+                self._hear(event)
+            for step in tuple(decide(self._places.all, [each.number for each in self._proposed], time.monotonic())):
+                self._take(step)
+            self._settling.flush()
+            self._publish_when_due()
+            self._oddities = 0
+        except Exception as error:
+            self._odd(error)
+        return True
+
+    def _odd(self, error: Exception) -> None:
+        """Survive what nobody thought of: trust nothing that is in the kernel, and begin again from what is wanted."""
+        self._oddities += 1
+        self._failed("loop", f"{type(error).__name__}: {error}")
+        if self._oddities >= MOST_ODDITIES:
+            raise error
+        self._places.distrust("the enforcer met an unexpected failure")
+
+    # --- what happened -----------------------------------------------------------------------------------------------
+
+    def _hear(self, event: Event) -> None:
+        match event:
+            case Proposed(revision):
+                self._proposed.append(revision)
+            case LinksChanged(netns, away):
+                self._places.links_changed(netns, away)
+                self._status.changed = True
+            case NamespaceChanged(netns):
+                self._places.namespace_changed(netns)
+                self._status.changed = True
+            case TablesTouched(netns, notice, heard):
+                if not self._kernel.is_ours(netns, notice):
+                    what = f"somebody else changed our tables: {notice.program}, process {notice.pid}"
+                    self._suspect(netns, what, notice.program, notice.pid, heard)
+            case TablesUnknown(netns, why, certain, heard):
+                if certain or not self._kernel.is_last_ours(netns):
+                    self._suspect(netns, why, "", 0, heard)
+            case Stop():
+                pass
+            case _:
+                assert_never(event)
+
+    def _suspect(self, netns: str, what: str, program: str, pid: int, heard: float) -> None:
+        self._places.suspect(netns, what)
+        self._suspicions.setdefault(netns, (what, program, pid, heard))
+
+    # --- steps -------------------------------------------------------------------------------------------------------
+
+    def _take(self, step: Step) -> None:
+        match step:
+            case Replace(netns):
+                replaced = self._places.replace(netns)
+                if replaced and (suspicion := self._suspicions.pop(netns, None)) is not None:
+                    what, program, pid, heard = suspicion
+                    self._repaired(netns, what, program, pid, time.monotonic() - heard)
+            case Attach(netns, anew):
+                self._places.attach(netns, anew=anew)
+            case Commit(numbers):
+                self._commit([self._proposed.popleft() for _ in numbers])
+            case _:
+                assert_never(step)
+        self._status.changed = True
+
+    def _repaired(self, netns: str, what: str, program: str, pid: int, seconds: float) -> None:
+        self._observer.repaired(netns, what, program, pid, seconds)
+        self._status.repaired(netns, what, program, pid, seconds)
+
+    def _commit(self, revisions: Sequence[Revision]) -> None:
+        """Put revisions in force together; if that is refused, halves of them, and refuse what is left alone."""
+        begun = time.monotonic()
+        numbers = [revision.number for revision in revisions]
+        self._passed("taken")
+        try:
+            desired = self._desired.with_changes([change for revision in revisions for change in revision.changes])
+            program = self._compile(desired.policy)
+            self._passed("compiled")
+            committed = self._places.enforce(program)
+        except StoreFailed:
+            raise
+        except Exception as error:
+            if len(revisions) > 1:
+                self._commit(revisions[: len(revisions) // 2])
+                self._commit(revisions[len(revisions) // 2 :])
+            else:
+                self._refuse(numbers[0], error)
+            return
+        self._passed("committed")
+        self._desired, self._program, self._revision = desired, program, numbers[-1]
+        self._settling.settle(numbers, Outcome.IN_FORCE, self._said())
+        self._passed("settled")
+        self._observer.committed(numbers, committed, time.monotonic() - begun)
+        self._status.changed = True
+
+    def _refuse(self, number: int, error: Exception) -> None:
+        ours = isinstance(error, EnforcerError)
+        why = str(error) if ours else f"this is a bug of the enforcer: {type(error).__name__}: {error}"
+        self._settling.settle([number], Outcome.REFUSED, why)
+        self._observer.refused(number, why)
+        if not ours:
+            self._failed(f"revision {number}", why)
+
+    def _said(self) -> str:
+        """Say which NICs a revision leaves closed for now; nothing if all are in force."""
+        waiting = [
+            f"{place.netns}/{interface}" if place.netns else interface
+            for place in self._places.all.values()
+            for interface in place.interfaces
+            if interface not in place.bound
+        ]
+        shown = ", ".join(waiting[:10]) + (" …" if len(waiting) > 10 else "")
+        return f"closed until there: {shown}" if waiting else ""
+
+    # --- what it says ------------------------------------------------------------------------------------------------
+
+    def _failed(self, what: str, why: str) -> None:
+        self._observer.failed(what, why)
+        self._status.failed(what, why)
+
+    def _publish_when_due(self) -> None:
+        if self._status.changed and (self._mailbox.empty() or time.monotonic() - self._published > PUBLISH_EVERY):
+            self._publish()
+
+    def _publish(self) -> None:
+        self._status.changed = False
+        self._published = time.monotonic()
+        document = self._status.document(self._revision, len(self._proposed), self._program, self._places.all)
+        self._store.publish(KEY, document)
+        self._passed("published")

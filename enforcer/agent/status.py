@@ -1,0 +1,88 @@
+"""What the loop publishes about itself: which revision is in force, each NIC's state and why, repairs and errors.
+
+    {"revision": 12, "proposed": 0,
+     "namespaces": [{"netns": "", "state": "in force", "generation": 3, "why": ""}],
+     "nics": [{"nic": "ecs-a", "interface": "tap-a", "netns": "", "state": "pending", "why": "does not exist yet"}],
+     "repairs": {"count": 1, "last": {"at": …, "netns": "", "what": "…", "program": "nft", "pid": 4711, "ms": 2.1}},
+     "errors": [{"at": …, "what": "store", "why": "…"}]}
+
+A NIC is `in force`, `pending` (closed until its interface is there) or `failed` (closed, and somebody should look).
+Times are wall-clock seconds, for people only.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import deque
+from collections.abc import Iterable
+from typing import Any
+
+from enforcer.agent.decide import Place
+from enforcer.compiler import Program
+
+KEY = "status"
+MOST_ERRORS = 20
+
+IN_FORCE, PENDING, FAILED = "in force", "pending", "failed"
+
+
+class Status:
+    """Gathers what is to be published."""
+
+    def __init__(self) -> None:
+        self.changed = True
+        self._repairs = 0
+        self._last_repair: dict[str, Any] | None = None
+        self._errors: deque[dict[str, Any]] = deque(maxlen=MOST_ERRORS)
+
+    def repaired(self, netns: str, what: str, program: str, pid: int, seconds: float) -> None:
+        """Count a repair."""
+        self._repairs += 1
+        told = {"netns": netns, "what": what, "program": program, "pid": pid, "ms": round(seconds * 1000, 3)}
+        self._last_repair = {"at": time.time(), **told}
+        self.changed = True
+
+    def failed(self, what: str, why: str) -> None:
+        """Keep an error."""
+        self._errors.append({"at": time.time(), "what": what, "why": why})
+        self.changed = True
+
+    def document(self, revision: int, proposed: int, program: Program, places: dict[str, Place]) -> str:
+        """Return the JSON text."""
+        return json.dumps(
+            {
+                "revision": revision,
+                "proposed": proposed,
+                "namespaces": [_place(place) for place in places.values()],
+                "nics": [row for namespace in program.namespaces for row in _nics(places[namespace.name])],
+                "repairs": {"count": self._repairs, "last": self._last_repair},
+                "errors": list(self._errors),
+            },
+            ensure_ascii=False,
+        )
+
+
+def _place(place: Place) -> dict[str, Any]:
+    state, why = place_state(place)
+    return {"netns": place.netns, "state": state, "generation": place.generation, "why": why}
+
+
+def place_state(place: Place) -> tuple[str, str]:
+    """Return the state of a namespace, and why it is not in force."""
+    if place.links is None:
+        return PENDING, f"network namespace {place.netns} does not exist yet"
+    if place.error:
+        return FAILED, place.error
+    return (IN_FORCE, "") if place.loaded and not place.fault else (PENDING, place.fault or "not loaded yet")
+
+
+def _nics(place: Place) -> Iterable[dict[str, Any]]:
+    whole, why_whole = place_state(place)
+    for nic in place.program.nics:
+        state, why = whole, why_whole
+        if nic.interface in place.closed:
+            state, why = FAILED, place.closed[nic.interface]
+        elif whole == IN_FORCE and nic.interface not in place.bound:
+            state, why = PENDING, f"interface {nic.interface} does not exist yet"
+        yield {"nic": nic.label, "interface": nic.interface, "netns": place.netns, "state": state, "why": why}

@@ -1,0 +1,68 @@
+"""Commands that systemd runs: `daemon` enforces as long as the host is up, `boot` once before the network comes up."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import click
+
+from enforcer.cli import output
+from enforcer.errors import SystemRefused
+
+
+def _options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command the options that say where things are."""
+    state = click.option("--state-dir", type=click.Path(path_type=Path), metavar="DIR", help="Where the store is.")
+    config = click.option("--config", type=click.Path(path_type=Path), metavar="FILE", help="The configuration.")
+    return state(config(command))
+
+
+@click.command("daemon")
+@_options
+@click.option("--socket", type=click.Path(path_type=Path), metavar="PATH", help="Where requests are taken.")
+@click.option("--log-level", type=click.Choice(["debug", "info", "warning", "error"]), help="How much is logged.")
+def daemon_command(state_dir: Path | None, socket: Path | None, config: Path | None, log_level: str | None) -> None:
+    """Keep the policy in force, whatever happens; runs until it is told to stop.
+
+    Takes changes at its socket, attaches interfaces when they appear, and undoes what others do to its tables. When it
+    ends, however it ends, the rules stay in the kernel. SIGHUP reads the configuration again.
+
+    \b
+    Example:  enforcer daemon --state-dir /var/lib/enforcer
+    """
+    from enforcer.agent.config import read_config  # noqa: PLC0415  commands that need no daemon load none of it
+    from enforcer.agent.daemon import Daemon  # noqa: PLC0415
+
+    def read() -> Any:
+        return read_config(config, state_dir=state_dir, socket=socket, log_level=log_level)
+
+    Daemon(read(), read).run()
+
+
+@click.command("boot")
+@_options
+@output.json_option
+def boot_command(state_dir: Path | None, config: Path | None, as_json: bool) -> None:
+    """Put the last good state in force and end; for the time before the network comes up.
+
+    Interfaces that are not there yet are closed by name until the daemon attaches them.
+
+    \b
+    Example:  enforcer boot --state-dir /var/lib/enforcer
+    """
+    from enforcer.agent.boot import boot  # noqa: PLC0415
+    from enforcer.agent.config import read_config  # noqa: PLC0415
+
+    booted = boot(read_config(config, state_dir=state_dir).store)
+    for netns in booted.absent:
+        output.note(f"network namespace {netns}: does not exist yet; the daemon loads it when it comes")
+    if as_json:
+        output.emit(asdict(booted))
+    else:
+        done = ", ".join(each.netns or "(own)" for each in booted.committed) or "no namespace"
+        output.note(f"revision {booted.revision} is in force in {done}")
+    if booted.failed:
+        raise SystemRefused("\n".join(f"network namespace {netns or '(own)'}: {why}" for netns, why in booted.failed))

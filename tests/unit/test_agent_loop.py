@@ -1,0 +1,335 @@
+"""The enforcing loop against a fake kernel: what is proposed is settled, and one bad object freezes nothing else."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from agent_stage import NETWORK, SSH, WEB, Stage, World, ecs, group
+
+from enforcer.agent.loop import MOST_ODDITIES
+from enforcer.agent.store import Outcome
+from enforcer.ruleset import Ruleset, render
+
+ONE = ecs("one", 11, "tap-1")
+TWO = ecs("two", 12, "tap-2")
+FAR = ecs("far", 13, "tap-3", netns="other")
+
+
+@pytest.fixture
+def world() -> World:
+    return World({"": ["tap-1", "tap-2"], "other": ["tap-3"]})
+
+
+@pytest.fixture
+def stage(tmp_path: Path, world: World) -> Stage:
+    return Stage(tmp_path, world)
+
+
+@pytest.fixture
+def running(stage: Stage) -> Stage:
+    """Two NICs here, one in another namespace, and a group that allows ssh."""
+    number = stage.propose(NETWORK, group("Sg-A", SSH), *ONE, *TWO, *FAR)
+    stage.rounds()
+    assert stage.outcome(number).outcome is Outcome.IN_FORCE
+    return stage
+
+
+def speaks_of(ruleset: Ruleset, port: int) -> bool:
+    return f"6 . {port} " in render(ruleset)
+
+
+def chains(world: World, netns: str = "") -> frozenset[str]:
+    return world.present(netns)["netdev"].chains
+
+
+# --- revisions --------------------------------------------------------------------------------------------------------
+
+
+def test_a_revision_is_in_force_when_it_is_settled(running: Stage, world: World) -> None:
+    assert speaks_of(world.in_force[""], 22)
+    assert not speaks_of(world.in_force[""], 80)
+    number = running.propose(group("Sg-A", WEB))
+    running.rounds()
+    assert running.outcome(number).outcome is Outcome.IN_FORCE
+    assert speaks_of(world.in_force[""], 80)
+    assert not speaks_of(world.in_force[""], 22)
+    assert speaks_of(world.in_force["other"], 80)
+    assert running.status()["revision"] == number
+    assert [running.nic(name)[0] for name in ("one", "two", "far")] == ["in force"] * 3
+
+
+def test_an_empty_store_puts_nothing_in_force(stage: Stage, world: World) -> None:
+    stage.rounds()
+    assert world.in_force == {}
+    assert stage.status()["nics"] == []
+
+
+def test_a_burst_is_one_commit_in_order_and_every_revision_is_settled(running: Stage, world: World) -> None:
+    world.calls.clear()
+    numbers = [running.propose(group("Sg-A", {**SSH, "multiport": 1000 + n})) for n in range(50)]
+    running.rounds()
+    assert {running.outcome(number).outcome for number in numbers} == {Outcome.IN_FORCE}
+    assert sorted(world.calls) == [("", False), ("other", False)]
+    assert speaks_of(world.in_force[""], 1049)
+
+
+def test_of_a_burst_only_the_guilty_revision_is_refused_and_later_ones_stand(running: Stage, world: World) -> None:
+    good = [running.propose(group(f"Sg-{n}", WEB)) for n in range(5)]
+    bad = running.propose(*ecs("three", 14, "tap-1", groups=["Sg-unknown"]))
+    later = [running.propose(group("Sg-A", WEB)), running.propose(group("Sg-9", SSH))]
+    running.rounds()
+    assert {running.outcome(number).outcome for number in good + later} == {Outcome.IN_FORCE}
+    refused = running.outcome(bad)
+    assert refused.outcome is Outcome.REFUSED
+    assert "Sg-unknown" in refused.reason
+    assert speaks_of(world.in_force[""], 80)
+    assert "nics/three/eth0" not in running.store.snapshot()
+
+
+def test_a_revision_that_the_kernel_refuses_changes_nothing_anywhere(running: Stage, world: World) -> None:
+    world.broken.add("other")
+    before = dict(world.in_force)
+    number = running.propose(group("Sg-A", WEB))
+    running.rounds()
+    assert running.outcome(number).outcome is Outcome.REFUSED
+    assert "takes nothing" in running.outcome(number).reason
+    assert speaks_of(world.in_force[""], 22), "the first namespace had it already: it is undone"
+    assert not speaks_of(world.in_force[""], 80)
+    assert world.in_force["other"] == before["other"]
+    world.broken.clear()
+    assert running.outcome(again := running.propose(group("Sg-A", WEB))).outcome is Outcome.PROPOSED
+    running.rounds()
+    assert running.outcome(again).outcome is Outcome.IN_FORCE
+
+
+def test_a_namespace_that_the_policy_names_no_more_is_cleared(running: Stage, world: World) -> None:
+    running.propose(("ecs/far", None), ("nics/far/eth0", None))
+    running.rounds()
+    assert world.present("other") == {}
+    assert speaks_of(world.in_force[""], 22)
+
+
+def test_what_a_bug_of_ours_cannot_compile_is_refused_and_the_next_revision_stands(
+    running: Stage, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(_: object) -> object:
+        raise ZeroDivisionError("a bug")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(running.loop, "_compile", broken)
+        number = running.propose(group("Sg-A", WEB))
+        running.rounds()
+    assert "ZeroDivisionError" in running.outcome(number).reason
+    good = running.propose(group("Sg-A", WEB))
+    running.rounds()
+    assert running.outcome(good).outcome is Outcome.IN_FORCE
+
+
+# --- lives ------------------------------------------------------------------------------------------------------------
+
+
+def test_a_new_life_replaces_whole_and_settles_what_was_proposed(running: Stage, world: World) -> None:
+    number = running.propose(group("Sg-A", WEB), heard=False)
+    running.dies()
+    world.calls.clear()
+    running.born()
+    assert running.outcome(number).outcome is Outcome.IN_FORCE
+    assert sorted(world.calls) == [("", True), ("other", True)], "once each, and not first what was in force before"
+    assert speaks_of(world.in_force[""], 80)
+
+
+def test_a_new_life_refuses_what_cannot_be_and_keeps_what_was_in_force(running: Stage, world: World) -> None:
+    number = running.propose(*ecs("one", 11, "tap-1", groups=["nobody"]), heard=False)
+    later = running.propose(group("Sg-A", WEB), heard=False)
+    running.dies()
+    running.born()
+    assert running.outcome(number).outcome is Outcome.REFUSED
+    assert running.outcome(later).outcome is Outcome.IN_FORCE
+    assert speaks_of(world.in_force[""], 80)
+
+
+def test_what_the_store_cannot_write_is_settled_later(
+    running: Stage, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from enforcer.agent.store import StoreFailed
+
+    def full(*_: object) -> None:
+        raise StoreFailed("no space is left for it")
+
+    number = running.propose(group("Sg-A", WEB))
+    with monkeypatch.context() as patch:
+        patch.setattr(running.store, "settle", full)
+        running.rounds()
+    assert speaks_of(world.in_force[""], 80)
+    assert running.outcome(number).outcome is Outcome.PROPOSED, "nobody was told that it is done"
+    assert "no space" in running.status()["errors"][-1]["why"]
+    running.rounds()
+    assert running.outcome(number).outcome is Outcome.IN_FORCE
+
+
+# --- interfaces -------------------------------------------------------------------------------------------------------
+
+
+def test_an_interface_that_comes_late_is_attached_and_one_that_goes_is_closed_s19(running: Stage, world: World) -> None:
+    number = running.propose(*ecs("three", 14, "tap-9"))
+    running.rounds()
+    assert running.outcome(number).outcome is Outcome.IN_FORCE
+    assert "tap-9" in running.outcome(number).reason
+    assert running.nic("three") == ("pending", "interface tap-9 does not exist yet")
+    world.interfaces[""].add("tap-9")
+    running.links_changed("")
+    running.rounds()
+    assert running.nic("three") == ("in force", "")
+    assert "nic_tap-9" in chains(world)
+    world.interfaces[""].discard("tap-9")
+    running.links_changed("", "tap-9")
+    running.rounds()
+    assert running.nic("three")[0] == "pending"
+    assert "nic_tap-9" not in chains(world)
+    assert running.nic("one") == ("in force", "")
+
+
+def test_an_interface_that_was_away_for_an_instant_is_put_in_force_anew(running: Stage, world: World) -> None:
+    world.calls.clear()
+    running.links_changed("", "tap-1")
+    running.rounds()
+    assert world.calls == [("", False)], "its index is the same, and still it is another one"
+    running.links_changed("")
+    running.rounds()
+    assert world.calls == [("", False)], "nothing has changed: nothing is done"
+
+
+def test_a_new_revision_that_attaches_a_bridge_port_is_refused(running: Stage, world: World) -> None:
+    world.interfaces[""].add("tap-9")
+    world.ports["tap-9"] = "br0"
+    running.links_changed("")
+    number = running.propose(*ecs("three", 14, "tap-9"))
+    running.rounds()
+    assert running.outcome(number).outcome is Outcome.REFUSED
+    assert "interface tap-9: is a port of the bridge br0" in running.outcome(number).reason
+    assert "take it out of br0" in running.outcome(number).reason
+
+
+def test_a_nic_whose_interface_becomes_a_bridge_port_is_closed_and_the_others_go_on(
+    running: Stage, world: World
+) -> None:
+    world.ports["tap-1"] = "br0"
+    running.links_changed("")
+    running.rounds()
+    assert running.nic("one")[0] == "failed"
+    assert "port of the bridge br0" in running.nic("one")[1]
+    assert {"closed_in_tap-1", "closed_out_tap-1", "nic_tap-2"} <= chains(world)
+    number = running.propose(group("Sg-A", WEB))
+    running.rounds()
+    assert running.outcome(number).outcome is Outcome.IN_FORCE, "who changes something else is not hindered"
+    del world.ports["tap-1"]
+    running.links_changed("")
+    running.rounds()
+    assert running.nic("one") == ("in force", "")
+    assert "closed_in_tap-1" not in chains(world)
+
+
+def test_a_nic_that_the_kernel_refuses_at_a_start_is_closed_alone(running: Stage, world: World) -> None:
+    running.dies()
+    world.refusing.add("tap-2")
+    running.born()
+    assert running.nic("two") == ("failed", "tap-2 takes no chain")
+    assert running.nic("one") == ("in force", "")
+    assert running.nic("far") == ("in force", "")
+    world.refusing.clear()
+    world.indexes.pop(("", "tap-2"))
+    running.links_changed("")
+    running.rounds()
+    assert running.nic("two") == ("in force", "")
+
+
+def test_a_namespace_that_is_not_there_is_pending_and_hinders_nobody(running: Stage, world: World) -> None:
+    number = running.propose(*ecs("three", 14, "tap-9", netns="late"))
+    running.rounds()
+    assert running.outcome(number).outcome is Outcome.IN_FORCE
+    assert running.nic("three") == ("pending", "network namespace late does not exist yet")
+    world.interfaces["late"] = {"tap-9"}
+    running.namespace_changed("late")
+    running.rounds()
+    assert running.nic("three") == ("in force", "")
+    del world.interfaces["late"]
+    running.namespace_changed("late")
+    running.rounds()
+    assert running.nic("three")[0] == "pending"
+    assert running.nic("one") == ("in force", "")
+
+
+def test_a_namespace_that_fails_does_not_hinder_changes_of_the_others(running: Stage, world: World) -> None:
+    world.broken.add("other")
+    running.touched("other")
+    running.rounds()
+    assert running.nic("far") == ("failed", "this namespace takes nothing")
+    number = running.propose(group("Sg-A", WEB))
+    running.rounds()
+    assert running.outcome(number).outcome is Outcome.IN_FORCE
+    assert speaks_of(world.in_force[""], 80)
+    assert running.nic("far")[0] == "failed"
+    world.broken.clear()
+    running.namespace_changed("other")
+    running.rounds()
+    assert speaks_of(world.in_force["other"], 80)
+
+
+# --- others -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_foreign_change_is_repaired_whole_and_the_culprit_is_named(running: Stage, world: World) -> None:
+    world.calls.clear()
+    running.touched("", foreign=False)
+    running.rounds()
+    assert world.calls == [], "our own commit needs no repair"
+    running.touched("")
+    running.rounds()
+    assert world.calls == [("", True)]
+    ((netns, what, program, pid, seconds),) = running.notes.of("repaired")
+    assert (netns, program, pid) == ("", "nft", 4711)
+    assert "changed our tables" in what
+    assert seconds < 5
+    assert running.status()["repairs"]["count"] == 1
+    assert running.status()["repairs"]["last"]["program"] == "nft"
+
+
+def test_a_hundred_foreign_changes_do_not_keep_a_revision_waiting(running: Stage, world: World) -> None:
+    number = running.propose(group("Sg-A", WEB))
+    for each in range(100):
+        running.touched("", 100 + each)
+    running.rounds(1)
+    assert running.outcome(number).outcome is Outcome.IN_FORCE
+    assert len(running.notes.of("repaired")) == 1
+
+
+def test_what_nobody_thought_of_is_survived_and_then_given_up(
+    running: Stage, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def odd(*_: object) -> None:
+        raise KeyError("nobody thought of it")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(running.loop, "_hear", odd)
+        for _ in range(MOST_ODDITIES - 1):
+            running.touched("")
+            running.rounds(1)
+        running.touched("")
+        with pytest.raises(KeyError):
+            running.rounds(1)
+    assert "nobody thought of it" in running.notes.of("failed")[-1][1]
+
+
+def test_after_what_nobody_thought_of_everything_is_replaced_and_goes_on(
+    running: Stage, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.calls.clear()
+    with monkeypatch.context() as patch:
+        patch.setattr(running.loop, "_hear", lambda _: 1 / 0)
+        running.touched("")
+        running.rounds(1)
+    number = running.propose(group("Sg-A", WEB))
+    running.rounds()
+    assert running.outcome(number).outcome is Outcome.IN_FORCE
+    assert sorted(world.calls) == [("", True), ("other", True)]
