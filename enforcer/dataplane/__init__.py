@@ -2,6 +2,7 @@
 
 namespaces   enter, create and delete network namespaces
 libnftables  text in, one transaction per call
+counters     what our rules and maps have counted, by the comment that names a rule
 observe      names of our objects, generation, interfaces
 notices      what the kernel says by itself: interfaces that come and go, transactions of nftables
 commit       replace: the new policy is in force, or nothing changed

@@ -1,0 +1,129 @@
+"""Hits per rule, since when: readings of the kernel's counters added up over everything that resets them.
+
+    ledger.take("router", reading, now)      a reading of all counters, every few seconds
+    ledger.take("router", reading, now, whole=False)    of objects that a commit is about to delete
+    ledger.rules(policy)                     a row for each rule, unused ones with 0 hits
+
+Only first packets of flows are judged, and all that is denied: a hit is a flow that a rule let pass, a packet that it
+denied, or a flow that was judged anew after a change. A counter that is seen again adds what it grew by; one of another
+life of the namespace, or that has fallen, adds all that it shows. So each packet is counted once, whatever replaced the
+map that counted it, as long as that map was read before it went.
+
+A rule is known by its group's name and its id: with the same id, a changed rule goes on counting. Pure; `now` is
+wall-clock seconds.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from enforcer.dataplane.counters import Origin, Reading
+from enforcer.model import Policy
+from enforcer.ruleset.policies import NO_MATCH
+from enforcer.ruleset.render import comment_text
+
+VERSION = 1
+
+
+class Hits(NamedTuple):
+    """How often, since when it is counted, and when a reading last found more (0: never)."""
+
+    hits: int
+    since: float
+    last: float
+
+
+@dataclass(frozen=True, slots=True)
+class RuleHits:
+    """One rule of the policy, its words, and its hits."""
+
+    group: str
+    rule: str
+    words: str
+    enabled: bool
+    hits: Hits
+
+
+@dataclass(slots=True)
+class Ledger:
+    """The sums by comment, and what each counter showed when it was last seen."""
+
+    since: float
+    _sums: dict[str, Hits] = field(default_factory=dict)
+    _seen: dict[str, dict[Origin, int]] = field(default_factory=dict)
+    _worlds: dict[str, str] = field(default_factory=dict)
+
+    def take(self, netns: str, reading: Reading, now: float, *, whole: bool = True) -> None:
+        """Add what counters have grown by; `whole`: the reading has them all, and others are gone."""
+        if self._worlds.get(netns) != reading.world:
+            self._worlds[netns] = reading.world
+            self._seen[netns] = {}
+        seen = self._seen[netns]
+        for origin, packets in reading.counts.items():
+            before = seen.get(origin, 0)
+            if grown := packets - before if packets >= before else packets:
+                self._add(origin.label, grown, now)
+        self._seen[netns] = dict(reading.counts) if whole else {**seen, **reading.counts}
+
+    def _add(self, label: str, grown: int, now: float) -> None:
+        known = self._sums.get(label) or Hits(0, self.since, 0.0)
+        self._sums[label] = Hits(known.hits + grown, known.since, now)
+
+    def know(self, policy: Policy, now: float) -> None:
+        """Begin to count rules that are new, and forget those that are no more."""
+        labels = {label for _, _, label in _rules(policy)}
+        for label in [each for each in self._sums if "/" in each and each not in labels]:
+            del self._sums[label]
+        for label in labels - self._sums.keys():
+            self._sums[label] = Hits(0, now, 0.0)
+
+    def of(self, label: str) -> Hits:
+        """Return the hits under a comment: `Group/Rule`, or why packets were dropped."""
+        return self._sums.get(label) or Hits(0, self.since, 0.0)
+
+    def rules(self, policy: Policy) -> tuple[RuleHits, ...]:
+        """Return a row for each rule of the policy, in its order."""
+        return tuple(
+            RuleHits(group, rule.id, rule.text(), rule.enabled, self.of(label)) for group, rule, label in _rules(policy)
+        )
+
+    def reasons(self) -> dict[str, Hits]:
+        """Return the packets that were dropped and that no rule decided about, by reason."""
+        found = {label: hits for label, hits in self._sums.items() if label and "/" not in label}
+        return {NO_MATCH: self.of(NO_MATCH), **dict(sorted(found.items()))}
+
+    def document(self) -> str:
+        """Return all of it as a JSON text, for a next life."""
+        seen = {netns: [[*origin, count] for origin, count in counts.items()] for netns, counts in self._seen.items()}
+        content = {"version": VERSION, "since": self.since, "sums": self._sums, "worlds": self._worlds, "seen": seen}
+        return json.dumps(content, ensure_ascii=False, separators=(",", ":"))
+
+    @classmethod
+    def read(cls, text: str | None, now: float) -> Ledger:
+        """Return what an earlier life wrote; nothing, or nothing that can be read: begin now."""
+        try:
+            content: dict[str, Any] = json.loads(text or "")
+            if content["version"] != VERSION:
+                return cls(now)
+            seen = {
+                netns: {Origin(name, handle, label): count for name, handle, label, count in rows}
+                for netns, rows in content["seen"].items()
+            }
+            sums = {label: Hits(*row) for label, row in content["sums"].items()}
+            return cls(float(content["since"]), sums, seen, dict(content["worlds"]))
+        except (ValueError, KeyError, TypeError, AttributeError):
+            return cls(now)
+
+
+def label_of(group: str, rule: str) -> str:
+    """Return the comment by which the kernel names a rule: cut where nft would not take more."""
+    return comment_text(f"{group}/{rule}")
+
+
+def _rules(policy: Policy) -> Iterator[tuple[str, Any, str]]:
+    return (
+        (group.name, rule, label_of(group.name, rule.id)) for group in policy.security_groups for rule in group.rules
+    )

@@ -1,0 +1,180 @@
+"""What our tables have counted: packets per object and comment, where a comment names the rule or the reason.
+
+    read("router")  ──▶  Reading(world, {Origin("verdict_port_694b99ae13", 17, "Sg-A/A01"): 12, …})
+
+Read only, by hand over netlink: `nft list` reads a set of a hundred thousand elements in seconds. An object is known by
+its name *and* its handle, which the kernel never gives twice: a map that was replaced by one of the same name is
+another origin. What counted nothing is left out. `world` names this life of this namespace: handles of another one
+mean other objects.
+
+Must not know: groups, rules, what a comment means.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import struct
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from enforcer.dataplane.namespaces import entered
+from enforcer.dataplane.notices import attributes, messages
+from enforcer.errors import SystemRefused
+from enforcer.ruleset.names import TABLE
+
+_NETFILTER: Final = 12
+_NFT: Final = 10 << 8  # NFNL_SUBSYS_NFTABLES
+_GET_RULE, _GET_SET, _GET_ELEMENTS = _NFT | 7, _NFT | 10, _NFT | 13
+_REQUEST, _DUMP = 0x1, 0x300
+_ERROR, _DONE = 2, 3
+_HEADER: Final = struct.Struct("=IHHII")
+_ATTRIBUTE: Final = struct.Struct("=HH")
+_U64: Final = struct.Struct(">Q")
+_FAMILIES: Final = {"inet": 1, "netdev": 5}  # NFPROTO_…
+
+# Attribute numbers of linux/netfilter/nf_tables.h
+_TABLE = 1
+_RULE_HANDLE, _RULE_EXPRESSIONS, _RULE_USERDATA = 3, 4, 7
+_SET_NAME, _SET_HANDLE = 2, 16
+_LIST_SET, _LIST_ELEMENTS = 2, 3
+_ELEM_KEY, _ELEM_USERDATA, _ELEM_EXPRESSION, _ELEM_EXPRESSIONS = 1, 6, 7, 11
+_EXPRESSION_NAME, _EXPRESSION_DATA = 1, 2
+_COUNTER_PACKETS = 2
+_KEY_VALUE: Final = 1
+_COMMENT = 0  # NFTNL_UDATA_…_COMMENT
+
+
+class Origin(NamedTuple):
+    """What counted: a chain or map, its handle (of a rule: the rule's), and the comment of the rule or element."""
+
+    object: str
+    handle: int
+    label: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """Packets by origin, in one life of one namespace."""
+
+    world: str
+    counts: dict[Origin, int]
+
+
+def read(netns: str, only: Collection[str] | None = None) -> Reading:
+    """Read the counters of all our rules and maps, or only of the named chains and maps; none of ours: nothing.
+
+    An object that is deleted meanwhile is left out, or read in part.
+    """
+    counts: dict[Origin, int] = {}
+    with _opened(netns) as asking:
+        for family in _FAMILIES:
+            for origin, packets in _counted(asking, family, only):
+                counts[origin] = counts.get(origin, 0) + packets
+    return Reading(world(netns), counts)
+
+
+def by_key(netns: str, family: str, name: str) -> dict[bytes, int]:
+    """Read the counters of one set's elements, by their keys as the kernel has them; no such set: nothing."""
+    with _opened(netns) as asking:
+        return {key: packets for key, _, packets in _elements(asking, family, name)}
+
+
+def world(netns: str) -> str:
+    """Name this life of a namespace: the boot of this machine, and the kernel's number of the namespace."""
+    boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    with entered(netns):
+        return f"{boot}/{os.stat('/proc/thread-self/ns/net').st_ino}"
+
+
+def _opened(netns: str) -> socket.socket:
+    with entered(netns):
+        made = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _NETFILTER)
+    made.settimeout(10)
+    return made
+
+
+def _counted(asking: socket.socket, family: str, only: Collection[str] | None) -> Iterator[tuple[Origin, int]]:
+    for body in _dump(asking, _GET_RULE, family, _named(_TABLE, TABLE)):
+        rule = dict(attributes(body[4:]))
+        chain = _text(rule.get(2, b""))
+        if (packets := _rule_packets(rule.get(_RULE_EXPRESSIONS, b""))) and (only is None or chain in only):
+            yield Origin(chain, int.from_bytes(rule[_RULE_HANDLE], "big"), _comment(rule.get(_RULE_USERDATA))), packets
+    for body in _dump(asking, _GET_SET, family, _named(_TABLE, TABLE)):
+        entry = dict(attributes(body[4:]))
+        name, handle = _text(entry[_SET_NAME]), int.from_bytes(entry.get(_SET_HANDLE, b""), "big")
+        if only is None or name in only:
+            for _, label, packets in _elements(asking, family, name):
+                yield Origin(name, handle, label), packets
+
+
+def _elements(asking: socket.socket, family: str, name: str) -> Iterator[tuple[bytes, str, int]]:
+    """Yield key, comment and packets of the elements that counted something."""
+    for body in _dump(asking, _GET_ELEMENTS, family, _named(_TABLE, TABLE) + _named(_LIST_SET, name)):
+        listed = next((value for kind, value in attributes(body[4:]) if kind == _LIST_ELEMENTS), b"")
+        for _, raw in attributes(listed):
+            if b"counter\0" not in raw:
+                continue
+            element = dict(attributes(raw))
+            if packets := _element_packets(element):
+                key = dict(attributes(element.get(_ELEM_KEY, b""))).get(_KEY_VALUE, b"")
+                yield key, _comment(element.get(_ELEM_USERDATA)), packets
+
+
+def _element_packets(element: dict[int, bytes]) -> int:
+    if (one := element.get(_ELEM_EXPRESSION)) is not None:
+        return _packets(one)
+    return _rule_packets(element.get(_ELEM_EXPRESSIONS, b""))
+
+
+def _rule_packets(expressions: bytes) -> int:
+    """Return what the first counter among expressions has counted."""
+    if b"counter\0" not in expressions:
+        return 0
+    return next((packets for _, one in attributes(expressions) if (packets := _packets(one))), 0)
+
+
+def _packets(expression: bytes) -> int:
+    parts = dict(attributes(expression))
+    if parts.get(_EXPRESSION_NAME) != b"counter\0":
+        return 0
+    return int(_U64.unpack(dict(attributes(parts[_EXPRESSION_DATA]))[_COUNTER_PACKETS])[0])
+
+
+def _comment(userdata: bytes | None) -> str:
+    """Find the comment in nft's own notes about a rule or an element: kind, length, value, one after the other."""
+    at, data = 0, userdata or b""
+    while at + 2 <= len(data):
+        kind, length = data[at], data[at + 1]
+        if kind == _COMMENT:
+            return _text(data[at + 2 : at + 2 + length])
+        at += 2 + length
+    return ""
+
+
+def _dump(asking: socket.socket, kind: int, family: str, body: bytes) -> Iterator[bytes]:
+    """Ask for a dump; no such table or set: nothing. One that a change interrupted may be incomplete."""
+    head = _HEADER.pack(_HEADER.size + 4 + len(body), kind, _REQUEST | _DUMP, 1, 0)
+    asking.send(head + bytes((_FAMILIES[family], 0, 0, 0)) + body)
+    found: list[bytes] = []
+    while True:
+        for answer, _, content in messages(asking.recv(1 << 18)):
+            if answer == _DONE:
+                return iter(found)
+            if answer == _ERROR:
+                number = -struct.unpack_from("=i", content)[0]
+                if number == 2:  # ENOENT
+                    return iter(())
+                raise SystemRefused(f"nftables' counters cannot be read ({os.strerror(number)})")
+            found.append(content)
+
+
+def _named(kind: int, name: str) -> bytes:
+    value = name.encode() + b"\0"
+    return _ATTRIBUTE.pack(_ATTRIBUTE.size + len(value), kind) + value + bytes(-len(value) % 4)
+
+
+def _text(value: bytes) -> str:
+    return value.rstrip(b"\0").decode(errors="replace")
