@@ -34,15 +34,18 @@ def class_of(addresses: AddressMap, peer: int) -> int:
 def find(policy: SidePolicy, number: int, protocol: int, subkey: int) -> Region | None:
     """Find the region of a packet; more than one is a bug of its own."""
     local = dict(policy.locals).get(number, REST)
-    regions = next(entry.regions for entry in policy.classes if entry.number == local)
-    found = [
-        region
-        for region in regions
-        if region.protocols.first <= protocol <= region.protocols.last
-        and region.subkeys.first <= subkey <= region.subkeys.last
-    ]
-    assert len(found) <= 1, f"regions overlap: {found}"
-    return found[0] if found else None
+    for asked in dict.fromkeys((local, REST)):
+        regions = next(entry.regions for entry in policy.classes if entry.number == asked)
+        found = [
+            region
+            for region in regions
+            if region.protocols.first <= protocol <= region.protocols.last
+            and region.subkeys.first <= subkey <= region.subkeys.last
+        ]
+        assert len(found) <= 1, f"regions overlap: {found}"
+        if found:
+            return found[0]
+    return None
 
 
 def nic_of(program: NamespaceProgram, label: str) -> NicProgram:

@@ -2,17 +2,20 @@
 
 The steps, and what holds after each:
 
-1. Every span of every term opens at its first address and closes after its last one. Sweeping over these borders in
-   order, the set of open terms is constant between two of them: the segments cover the space without a gap.
-2. A class is a set of terms. Its number is a hash of the terms' *names*, so that it keeps its number while other
-   terms, members or rules come and go: a changed membership changes the entries of the addresses concerned only, and
-   a number never comes to mean something else.
-3. Segments of one address become `hosts` (a hash map in the kernel), the others `pieces` (an interval map). A piece
-   may swallow the hosts inside it, for these are looked up first: members do not cut the pieces up.
+1. *Ranges*: every span of more than one address opens at its first address and closes after its last one. Sweeping over
+   these borders in order, the set of open terms is constant between two of them: the segments cover the space without
+   a gap, whoever is a member of what.
+2. *Hosts*: a single address is in the terms that list it and in those of the segment around it. So a member that comes
+   or goes changes the entry of its own address and nothing else.
+3. A class is a set of terms. Its number is a hash of the terms' *names*, so that it keeps its number while other
+   terms, members or rules come and go, and a number never comes to mean something else.
+4. Segments become `pieces` (an interval map in the kernel), hosts a hash map. A piece may swallow segments of one
+   address, which become hosts, for these are looked up first.
 """
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterable
 from hashlib import blake2b
 
@@ -26,6 +29,14 @@ LAST_CLASS = 0xFFFF_FFFE
 """0xffffffff is `root`, a word of its own, in nft's type `classid`."""
 
 
+def own_number(terms: tuple[str, ...]) -> int:
+    """Hash a term set to the number that its class has, unless another class has it already."""
+    if not terms:
+        return UNCLASSED
+    digest = blake2b("\0".join(terms).encode(), digest_size=4).digest()
+    return FIRST_CLASS + int.from_bytes(digest, "big") % (LAST_CLASS - FIRST_CLASS + 1)
+
+
 def class_numbers(sets: Iterable[tuple[str, ...]]) -> dict[tuple[str, ...], int]:
     """Number the term sets by their content; on a collision the next free number, in sorted order, is taken."""
     numbers: dict[tuple[str, ...], int] = {(): UNCLASSED}
@@ -33,8 +44,7 @@ def class_numbers(sets: Iterable[tuple[str, ...]]) -> dict[tuple[str, ...], int]
     for terms in sorted(sets):
         if not terms:
             continue
-        digest = blake2b("\0".join(terms).encode(), digest_size=4).digest()
-        number = FIRST_CLASS + int.from_bytes(digest, "big") % (LAST_CLASS - FIRST_CLASS + 1)
+        number = own_number(terms)
         while number in taken:
             number = number + 1 if number < LAST_CLASS else FIRST_CLASS
         taken.add(number)
@@ -43,10 +53,10 @@ def class_numbers(sets: Iterable[tuple[str, ...]]) -> dict[tuple[str, ...], int]
 
 
 def segments(terms: Iterable[Term], family: Family) -> list[tuple[Span, tuple[str, ...]]]:
-    """Sweep over the borders of all spans: disjoint segments that cover the space, each with its open terms."""
+    """Sweep over the borders of all ranges: disjoint segments that cover the space, each with its open terms."""
     borders: dict[int, list[tuple[bool, str]]] = {}
     for term in terms:
-        for span in term.spans:
+        for span in term.ranges:
             borders.setdefault(span.first, []).append((True, term.name))
             borders.setdefault(span.last + 1, []).append((False, term.name))
     end = 1 << ADDRESS_BITS[family]
@@ -63,16 +73,43 @@ def segments(terms: Iterable[Term], family: Family) -> list[tuple[Span, tuple[st
     return found
 
 
+def singles(terms: Iterable[Term]) -> dict[int, list[str]]:
+    """Return the names of the terms that list an address by itself, by address; sorted as the terms are."""
+    found: dict[int, list[str]] = {}
+    for term in terms:
+        for address in term.singles:
+            found.setdefault(address, []).append(term.name)
+    return found
+
+
+class Segments:
+    """The segments of a family, to be asked for the terms around an address."""
+
+    def __init__(self, terms: Iterable[Term], family: Family) -> None:
+        self.entries = segments(terms, family)
+        self._firsts = [span.first for span, _ in self.entries]
+
+    def around(self, address: int) -> tuple[str, ...]:
+        """Return the terms whose ranges hold the address, sorted."""
+        return self.entries[bisect_right(self._firsts, address) - 1][1]
+
+    def of_host(self, address: int, listed: Iterable[str]) -> tuple[str, ...]:
+        """Return all terms of an address that some terms list by itself."""
+        return tuple(sorted({*listed, *self.around(address)}))
+
+
 def address_map(terms: Iterable[Term], family: Family) -> AddressMap:
     """Build the map from every address of a family to its class."""
-    found = segments(terms, family)
-    numbers = class_numbers({names for _, names in found})
-    hosts: list[tuple[int, int]] = []
+    terms = tuple(terms)
+    around = Segments(terms, family)
+    listed = {address: around.of_host(address, names) for address, names in singles(terms).items()}
+    numbers = class_numbers({*listed.values(), *(names for _, names in around.entries)})
+    hosts: dict[int, int] = {}
     pieces: list[tuple[Span, int]] = []
-    for span, names in found:
+    for span, names in around.entries:
         number = numbers[names]
         if span.first == span.last:
-            hosts.append((span.first, number))
+            hosts[span.first] = number
         elif pieces and pieces[-1][1] == number:
             pieces[-1] = (Span(pieces[-1][0].first, span.last), number)
         else:
@@ -81,10 +118,12 @@ def address_map(terms: Iterable[Term], family: Family) -> AddressMap:
             pieces.append((Span(first, span.last), number))
     last_piece, number = pieces[-1]
     pieces[-1] = (Span(last_piece.first, (1 << ADDRESS_BITS[family]) - 1), number)
-    covered = _drop_redundant(hosts, pieces)
+    hosts.update((address, numbers[names]) for address, names in listed.items())
+    covered = _drop_redundant(sorted(hosts.items()), pieces)
     used = {*(number for _, number in covered), *(number for _, number in pieces)}
     classes = sorted((number, names) for names, number in numbers.items() if number in used)
-    return AddressMap(family, tuple(AddressClass(*entry) for entry in classes), covered, tuple(pieces))
+    displaced = tuple(number for number, names in classes if number != own_number(names))
+    return AddressMap(family, tuple(AddressClass(*entry) for entry in classes), covered, tuple(pieces), displaced)
 
 
 def _drop_redundant(hosts: list[tuple[int, int]], pieces: list[tuple[Span, int]]) -> tuple[tuple[int, int], ...]:

@@ -20,7 +20,7 @@ from enforcer.compiler.program import (
     SidePolicy,
     Sides,
 )
-from enforcer.compiler.sides import RuleList
+from enforcer.compiler.sides import RuleList, digest
 from enforcer.compiler.terms import Term, Terms
 from enforcer.model import TCP, UDP, Attachment, Direction, Family, Layout, Namespace, Policy
 
@@ -46,7 +46,9 @@ def _namespace(policy: Policy, namespace: Namespace) -> NamespaceProgram:
                     lists[key] = RuleList(direction, family, rules, terms)
     maps = {family: _address_map(lists, family) for family in FAMILIES}
     inside = {family: _classes_of(maps[family]) for family in FAMILIES}
-    compiled = {key: rules.compile(inside[rules.family], key[0]) for key, rules in lists.items()}
+    compiled = {
+        key: rules.compile(inside[rules.family], key[0], maps[rules.family].displaced) for key, rules in lists.items()
+    }
     nics = tuple(_nic(attachment, compiled) for attachment in guarded)
     unguarded = tuple(a.interface for a in namespace.attachments if not a.ref.nic.port_security)
     return NamespaceProgram(
@@ -106,6 +108,7 @@ def _nic(attachment: Attachment, compiled: dict[_ListKey, SidePolicy]) -> NicPro
                 family,
                 ingress=compiled[_list_key(attachment, Direction.INGRESS, family)].key,
                 egress=compiled[_list_key(attachment, Direction.EGRESS, family)].key,
+                profile=digest(nic.security_groups, attachment.ref.ecs.type_class),
             )
             for family in families(attachment)
         ),

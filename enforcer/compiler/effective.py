@@ -7,8 +7,9 @@ The rules that do not take effect are left out here; the oracle says why (`enfor
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from enforcer.compiler.program import Decider
 from enforcer.model import Action, Direction, Family, Rule, SecurityGroup
 
 WITHOUT_ADDRESS_GROUPS_AND_PORT_LISTS = frozenset({"S1", "C1", "C2", "M1", "H1", "D1", "G1", "G2", "E1", "E2", "ET2"})
@@ -24,6 +25,14 @@ class EffectiveRule:
 
     group: str
     rule: Rule
+    decider: Decider = field(init=False, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "decider", Decider(self.group, self.rule.id, self.rule.action))
+
+    def identity(self) -> str:
+        """Say in one line all of the rule that a packet can tell, and its name."""
+        return f"{self.group}/{self.rule.id} {self.rule.line}"
 
 
 def within_quota(group: SecurityGroup, limit: int) -> tuple[Rule, ...]:

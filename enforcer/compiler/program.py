@@ -67,7 +67,10 @@ class Region:
 
 @dataclass(frozen=True, slots=True)
 class LocalClass:
-    """Addresses that one side policy treats alike, with the disjoint regions that hold for them."""
+    """Addresses that one side policy treats alike, with the disjoint regions that hold for them.
+
+    What no region of a class covers is decided as for `REST`, whose regions hold for every address.
+    """
 
     number: int
     regions: tuple[Region, ...]
@@ -78,7 +81,8 @@ class SidePolicy:
     """One direction and family of an effective rule list, compiled; shared by all NICs with that list.
 
     `locals` maps global address classes to local ones; a class that is not listed is `REST`. What no region covers is
-    denied (S7). `key` is stable: it depends on the content only.
+    denied (S7). `key` stands for the rules and the regions in use: `locals` may differ under one key, but a global
+    class has the same local one wherever both are listed.
     """
 
     key: str
@@ -99,21 +103,29 @@ class AddressClass:
 
 @dataclass(frozen=True, slots=True)
 class AddressMap:
-    """Every address of one family → its class: single addresses first, then pieces that cover the whole space."""
+    """Every address of one family → its class: single addresses first, then pieces that cover the whole space.
+
+    `displaced` are the classes whose own number was taken by another: nearly always none.
+    """
 
     family: Family
     classes: tuple[AddressClass, ...]
     hosts: tuple[tuple[int, int], ...]
     pieces: tuple[tuple[Span, int], ...]
+    displaced: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Sides:
-    """The two side policies, by key, that judge one family's packets of a NIC."""
+    """The two side policies, by key, that judge one family's packets of a NIC.
+
+    `profile` names the pair and stays while the policies change: it stands for the groups and the ECS type.
+    """
 
     family: Family
     ingress: str
     egress: str
+    profile: str = ""
 
 
 @dataclass(frozen=True, slots=True)

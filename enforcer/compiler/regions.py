@@ -7,18 +7,22 @@ The steps, and what holds after each:
    no rule covers are left out: what is not in a region is denied.
 2. *Mirror* (ICMP): a reply is judged by the request that it answers, so the sub-keys of a reply type (echo reply 0)
    repeat those of its request (echo 8). A reply type never begins a conversation (S13), so no rule decides it.
-3. *Stack*: protocols that no rule names share what the rules for all protocols say; neighbouring protocol numbers with
+3. *Above*: what some addresses' own rules decide is what they paint, less what an earlier rule for any address has
+   painted there. The rest of their packets is decided as everybody's is, and needs to be said only once.
+4. *Stack*: protocols that no rule names share what the rules for all protocols say; neighbouring protocol numbers with
    equal spans become one region. The regions are disjoint: nft refuses overlapping intervals.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from bisect import bisect_left
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from heapq import heappop, heappush
 from itertools import pairwise
 
 from enforcer.compiler.effective import EffectiveRule
-from enforcer.compiler.program import ANY_PROTOCOL, ANY_SUBKEY, Decider, Region, Span
+from enforcer.compiler.program import ANY_PROTOCOL, ANY_SUBKEY, Region, Span
 from enforcer.model import ICMP, ICMPV6, Family
 
 Painted = tuple[tuple[Span, int], ...]
@@ -90,11 +94,24 @@ def mirror(painted: Painted, family: Family) -> Painted:
     return tuple(joined)
 
 
-def regions(rules: Sequence[EffectiveRule], family: Family) -> tuple[Region, ...]:
-    """Turn an ordered list of rules, whose addresses all match, into disjoint regions; the order decides."""
+@dataclass(frozen=True, slots=True)
+class Painting:
+    """What some rules of a list decide, by protocol; `others` is every protocol that is not named."""
+
+    named: Mapping[int, Painted]
+    others: Painted
+
+    def of(self, protocol: int) -> Painted:
+        """Return the spans of one protocol."""
+        return self.named.get(protocol, self.others)
+
+
+def painting(rules: Sequence[EffectiveRule], places: Iterable[int], family: Family) -> Painting:
+    """Paint the rules at these places of a list, in their order, as if their addresses all matched."""
     everywhere: list[tuple[Span, int]] = []
     layers: dict[int, list[tuple[Span, int]]] = {}
-    for place, rule in enumerate(rules):
+    for place in places:
+        rule = rules[place]
         if rule.rule.protocol is None:
             everywhere.append((ANY_SUBKEY, place))
             break  # nothing after a rule for every protocol can decide
@@ -103,17 +120,49 @@ def regions(rules: Sequence[EffectiveRule], family: Family) -> tuple[Region, ...
     icmp = ICMP if family == 4 else ICMPV6
     if icmp in painted:
         painted[icmp] = mirror(painted[icmp], family)
-    return tuple(_stack(painted, tuple(everywhere), rules))
+    return Painting(painted, tuple(everywhere))
 
 
-def _stack(painted: dict[int, Painted], rest: Painted, rules: Sequence[EffectiveRule]) -> list[Region]:
+def above(upper: Painting, lower: Painting) -> Painting:
+    """Leave of `upper` what is decided before `lower` is asked: smaller places win."""
+    protocols = {*upper.named, *lower.named} if upper.others else upper.named
+    named = {protocol: _above(upper.of(protocol), lower.of(protocol)) for protocol in sorted(protocols)}
+    return Painting(named, _above(upper.others, lower.others))
+
+
+def _above(upper: Painted, lower: Painted) -> Painted:
+    if not upper or not lower:
+        return upper
+    left: list[tuple[Span, int]] = []
+    for span, place in upper:
+        first = span.first
+        at = max(bisect_left(lower, (Span(first, first), -1)) - 1, 0)
+        while at < len(lower) and lower[at][0].first <= span.last and first <= span.last:
+            hole, earlier = lower[at]
+            at += 1
+            if earlier < place and hole.last >= first:
+                if hole.first > first:
+                    left.append((Span(first, hole.first - 1), place))
+                first = hole.last + 1
+        if first <= span.last:
+            left.append((Span(first, span.last), place))
+    return tuple(left)
+
+
+def regions(rules: Sequence[EffectiveRule], family: Family) -> tuple[Region, ...]:
+    """Turn an ordered list of rules, whose addresses all match, into disjoint regions; the order decides."""
+    return stack(painting(rules, range(len(rules)), family), rules)
+
+
+def stack(painted: Painting, rules: Sequence[EffectiveRule]) -> tuple[Region, ...]:
+    """Turn a painting into regions; each names the rule at its place."""
     rows: list[tuple[Span, Painted]] = []
     here = ANY_PROTOCOL.first
-    for protocol in [*sorted(painted), ANY_PROTOCOL.last + 1]:
+    for protocol in [*sorted(painted.named), ANY_PROTOCOL.last + 1]:
         if here < protocol:
-            rows.append((Span(here, protocol - 1), rest))
-        if protocol in painted:
-            rows.append((Span(protocol, protocol), painted[protocol]))
+            rows.append((Span(here, protocol - 1), painted.others))
+        if protocol in painted.named:
+            rows.append((Span(protocol, protocol), painted.named[protocol]))
         here = protocol + 1
     joined: list[tuple[Span, Painted]] = []
     for span, row in rows:
@@ -121,12 +170,4 @@ def _stack(painted: dict[int, Painted], rest: Painted, rules: Sequence[Effective
             joined[-1] = (Span(joined[-1][0].first, span.last), row)
         else:
             joined.append((span, row))
-    deciders: dict[int, Decider] = {}
-    found = []
-    for protocols, row in joined:
-        for span, place in row:
-            if place not in deciders:
-                effective = rules[place]
-                deciders[place] = Decider(effective.group, effective.rule.id, effective.rule.action)
-            found.append(Region(protocols, span, deciders[place]))
-    return found
+    return tuple(Region(protocols, span, rules[place].decider) for protocols, row in joined for span, place in row)

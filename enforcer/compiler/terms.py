@@ -7,7 +7,7 @@ A rule for any address has no term: "any address" (None) and "an empty set" (no 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from enforcer.compiler.program import Span
@@ -34,6 +34,16 @@ class Term:
 
     name: str
     spans: tuple[Span, ...]
+
+    @property
+    def singles(self) -> Iterator[int]:
+        """The addresses that it lists one by one."""
+        return (span.first for span in self.spans if span.first == span.last)
+
+    @property
+    def ranges(self) -> Iterator[Span]:
+        """The spans of more than one address."""
+        return (span for span in self.spans if span.first != span.last)
 
 
 def merge(spans: list[Span]) -> tuple[Span, ...]:

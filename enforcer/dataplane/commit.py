@@ -23,7 +23,7 @@ from enforcer.compiler import NamespaceProgram, Program
 from enforcer.dataplane import flows, libnftables, observe
 from enforcer.errors import AttachmentRefused, EnforcerError, SystemRefused, TransactionRefused
 from enforcer.model import IPAddress
-from enforcer.ruleset import difference, lower, render
+from enforcer.ruleset import difference, lower, next_edition, render
 from enforcer.ruleset.names import TABLE
 from enforcer.ruleset.skeleton import stamp_bits
 
@@ -80,7 +80,7 @@ def replace(
     generation = next_generation(
         namespace, observe.generation(tables), lambda stamp: observe.stamped(namespace.name, stamp, mask)
     )
-    ruleset = lower(namespace, generation, links.absent, closed)
+    ruleset = lower(namespace, generation, links.absent, closed, next_edition(tables))
     sweep = ""
     if not whole and set(tables) == {"inet", "netdev"}:
         transactions = difference(ruleset, tables)

@@ -17,7 +17,7 @@ from enforcer.compiler import NamespaceProgram
 from enforcer.dataplane.commit import Committed, next_generation
 from enforcer.dataplane.commit import Step as PassedStep
 from enforcer.errors import AttachmentRefused, TransactionRefused
-from enforcer.ruleset import Present, Ruleset, lower, render
+from enforcer.ruleset import Present, Ruleset, lower, next_edition, render
 from enforcer.ruleset.nft import (
     Chain,
     Dispatch,
@@ -84,7 +84,7 @@ class FakeDataplane:
         missing, absent = absent, absent | set(closed)
         before = self.in_force.get(netns)
         generation = next_generation(namespace, before.generation if before else 0, self.stamps.__contains__)
-        ruleset = lower(namespace, generation, absent, closed)
+        ruleset = lower(namespace, generation, absent, closed, next_edition(self.present(netns)))
         if found := list(violations(ruleset, self.interfaces[netns])):
             raise TransactionRefused(f"network namespace {netns}: {found[0]}")
         left_over = self.present(netns)

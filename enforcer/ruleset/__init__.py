@@ -10,9 +10,9 @@ lower      Program → Ruleset
 render     Ruleset → nft script;  `difference`: from what is there to what shall be
 """
 
-from enforcer.ruleset.difference import Present, Transactions, difference
+from enforcer.ruleset.difference import Present, Transactions, difference, next_edition
 from enforcer.ruleset.lower import lower
 from enforcer.ruleset.nft import Ruleset
 from enforcer.ruleset.render import render
 
-__all__ = ["Present", "Ruleset", "Transactions", "difference", "lower", "render"]
+__all__ = ["Present", "Ruleset", "Transactions", "difference", "lower", "next_edition", "render"]

@@ -1,6 +1,8 @@
 """From what is in the kernel to what shall be there: the smallest transactions, known by names alone.
 
-Names of most objects stand for their content (`names`), so "is it there?" is the whole comparison. Three transactions:
+Names of most objects stand for their content (`names`), so "is it there?" is the whole comparison. What changes in
+place has an edition in its name, and what is prepared here is of an edition that is not there yet. Maps that grow are
+the exception: entries are added to those that are there; which others they have is no matter. Three transactions:
 
 1. *prepare* adds the objects that are missing and that nothing refers to yet. Not in the same transaction as what will
    refer to them: the kernel puts the new rules in force before it fills new interval maps, and flows that are judged in
@@ -18,9 +20,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from enforcer.ruleset.names import GENERATION
+from enforcer.ruleset.names import EDITION, GENERATION
 from enforcer.ruleset.nft import Chain, Ruleset, Table
-from enforcer.ruleset.render import identifier, render_table
+from enforcer.ruleset.render import element_texts, identifier, render_table
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,11 +55,26 @@ def difference(ruleset: Ruleset, present: Mapping[str, Present]) -> Transactions
         there = present.get(table.family, NOTHING)
         missing = _missing(table, there)
         prepare += render_table(missing) if missing.sets or missing.chains else ()
+        prepare += _grown(table, there)
         switch += _refilled(table, there)
         sweep += _unreferenced(table, there)
     for table in ruleset.tables:
         switch += render_table(_fixed(table))
     return Transactions(*("\n".join(lines) + "\n" if lines else "" for lines in (prepare, switch, sweep)))
+
+
+def next_edition(present: Mapping[str, Present]) -> int:
+    """Return an edition of which nothing is there."""
+    names = (name for there in present.values() for name in there.sets | there.maps | there.chains)
+    return max((int(found[1]) for name in names if (found := EDITION.fullmatch(name))), default=0) + 1
+
+
+def _grown(table: Table, present: Present) -> Iterator[str]:
+    """Add the entries of maps that grow: they mean nothing before addresses have their classes."""
+    for entry in table.sets:
+        if entry.grows and entry.elements and entry.name in present.maps:
+            elements = ", ".join(element_texts(entry))
+            yield f"add element {table.family} {table.name} {identifier(entry.name)} {{ {elements} }}"
 
 
 def _refilled(table: Table, present: Present) -> Iterator[str]:

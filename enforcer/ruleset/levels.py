@@ -8,14 +8,23 @@
 The levels are asked in this order and the first that answers decides. So a range may swallow the points inside it, and
 a default needs no range at all: an interval map costs a packet more with every interval (it compares 256 at once),
 a hash does not. Real groups name ports one by one and whole protocols; their interval maps stay empty or tiny.
+
+They are asked for the packet's local class first and then, unless that was it, for `REST`: what the rules for any
+address decide is said once and not once for each class. Only where a class has a default, which would hide it, it is
+said again.
 """
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+from itertools import pairwise
 
-from enforcer.compiler.program import ANY_PROTOCOL, ANY_SUBKEY, Decider, LocalClass, Region, SidePolicy, Span
+from enforcer.compiler.program import ANY_PROTOCOL, ANY_SUBKEY, REST, Decider, LocalClass, Region, SidePolicy, Span
+
+Rows = dict[Span, list[Region]]
+"""Regions by the protocols that they cover; the regions of a row are in the order of their sub-keys."""
 
 FEW = 16
 """A region of at most that many sub-keys becomes points."""
@@ -34,27 +43,93 @@ class Levels:
 def levels(policy: SidePolicy) -> Levels:
     """Sort the regions of all local classes into levels."""
     found = Levels()
+    rest = _rows(next((entry.regions for entry in policy.classes if entry.number == REST), ()))
     for entry in policy.classes:
-        _sort(entry, found)
+        if entry.number == REST:
+            _sort(REST, rest, _class_default(rest), found)
+        else:
+            _sort_above(entry, rest, found)
     return found
 
 
-def _sort(entry: LocalClass, found: Levels) -> None:
-    rows: dict[Span, list[Region]] = {}
-    for region in entry.regions:
+def _rows(regions: Iterable[Region]) -> Rows:
+    rows: Rows = {}
+    for region in regions:
         rows.setdefault(region.protocols, []).append(region)
-    default = _class_default(rows)
+    return rows
+
+
+def _sort(number: int, rows: Rows, default: Decider | None, found: Levels) -> None:
     if default is not None:
-        found.classes.append((entry.number, default))
+        found.classes.append((number, default))
     for protocols, regions in rows.items():
+        fallback = _most_common(regions) if _whole(regions) else None
         for protocol in range(protocols.first, protocols.last + 1):
-            fallback = _most_common(regions) if _whole(regions) else None
             if fallback is not None and fallback != default:
-                found.protocols.append((entry.number, protocol, fallback))
-            _sort_row(entry.number, protocol, regions, fallback, found)
+                found.protocols.append((number, protocol, fallback))
+            _sort_row(number, protocol, regions, fallback, found)
 
 
-def _class_default(rows: dict[Span, list[Region]]) -> Decider | None:
+def _sort_above(entry: LocalClass, rest: Rows, found: Levels) -> None:
+    """Sort a class that is asked before `rest`.
+
+    A row that one of its rules mostly decides gets that rule as its default, with what `rest` decides as exceptions;
+    of another row only what differs from `rest` is said.
+    """
+    rows = _rows(entry.regions)
+    wide = {span: regions for span, regions in rows.items() if _mostly_one(regions)}
+    if sum(span.last - span.first + 1 for span in wide) > (ANY_PROTOCOL.last + 1) // 2:
+        complete = _over(rows, rest, ANY_PROTOCOL)
+        if (default := _class_default(complete)) is not None:
+            _sort(entry.number, complete, default, found)
+            return
+    for protocols, regions in rows.items():
+        if protocols in wide:
+            _sort(entry.number, _over({protocols: regions}, rest, protocols), None, found)
+        else:
+            for protocol in range(protocols.first, protocols.last + 1):
+                _sort_row(entry.number, protocol, regions, None, found)
+
+
+def _mostly_one(regions: list[Region]) -> bool:
+    sizes = Counter[Decider]()
+    for region in regions:
+        sizes[region.decider] += region.subkeys.last - region.subkeys.first + 1
+    return max(sizes.values()) > (ANY_SUBKEY.last + 1) // 2
+
+
+def _over(rows: Rows, rest: Rows, protocols: Span) -> Rows:
+    """Return the rows of some protocols as they are decided, by `rows` first and then by `rest`."""
+    starts = {span.first for span in (*rows, *rest)} | {span.last + 1 for span in (*rows, *rest)}
+    inside = {start for start in starts if protocols.first < start <= protocols.last}
+    found: Rows = {}
+    for first, after in pairwise([protocols.first, *sorted(inside), protocols.last + 1]):
+        span = Span(first, after - 1)
+        upper, lower = (
+            next((regions for at, regions in each.items() if at.first <= first <= at.last), []) for each in (rows, rest)
+        )
+        if filled := _filled(span, upper, lower):
+            found[span] = filled
+    return found
+
+
+def _filled(protocols: Span, upper: list[Region], lower: list[Region]) -> list[Region]:
+    """Fill the gaps of `upper` with what `lower` has there; both are in the order of their sub-keys."""
+    filled: list[Region] = []
+    here = ANY_SUBKEY.first
+    for region in (*upper, None):
+        gap = Span(here, region.subkeys.first - 1 if region else ANY_SUBKEY.last)
+        for below in lower:
+            first, last = max(gap.first, below.subkeys.first), min(gap.last, below.subkeys.last)
+            if first <= last:
+                filled.append(Region(protocols, Span(first, last), below.decider))
+        if region:
+            filled.append(Region(protocols, region.subkeys, region.decider))
+            here = region.subkeys.last + 1
+    return filled
+
+
+def _class_default(rows: Rows) -> Decider | None:
     """Return who decides most protocols whole, if every packet of the class is decided by some rule."""
     decided = sum(span.last - span.first + 1 for span, regions in rows.items() if _whole(regions))
     if decided != ANY_PROTOCOL.last + 1:

@@ -1,4 +1,7 @@
-"""Program → Ruleset: the objects of the two tables, in an order in which nft can create them."""
+"""Program → Ruleset: the objects of the two tables, in an order in which nft can create them.
+
+Sets that change often come first: the kernel looks for a set by its name from the first one on.
+"""
 
 from __future__ import annotations
 
@@ -14,13 +17,17 @@ from enforcer.ruleset.skeleton import TIMEOUT_OBJECTS, inet_chains, source_chain
 
 
 def lower(
-    namespace: NamespaceProgram, generation: int = 1, absent: Collection[str] = (), closed: Collection[str] = ()
+    namespace: NamespaceProgram,
+    generation: int = 1,
+    absent: Collection[str] = (),
+    closed: Collection[str] = (),
+    edition: int = 1,
 ) -> Ruleset:
     """Lower one namespace of a Program.
 
     `generation` (≥ 1) stamps the flows that pass; a new one has every flow judged again (S14). `absent` names
     interfaces that do not exist: nothing can be bound to them, so they stay closed (S19). Of the absent, `closed` ones
-    do exist, and are closed at the device itself.
+    do exist, and are closed at the device itself. `edition` is part of the names of what changes in place later.
     """
     present = tuple(nic for nic in namespace.nics if nic.interface not in absent)
     netdev = Table(
@@ -34,14 +41,14 @@ def lower(
             *(chain for interface in sorted(set(closed)) for chain in closed_chains(interface)),
         ),
     )
-    return Ruleset(namespace.name, (_inet(namespace, present, generation), netdev), generation)
+    return Ruleset(namespace.name, (_inet(namespace, present, generation, edition), netdev), generation)
 
 
-def _inet(namespace: NamespaceProgram, present: tuple[NicProgram, ...], generation: int) -> Table:
+def _inet(namespace: NamespaceProgram, present: tuple[NicProgram, ...], generation: int, edition: int) -> Table:
     judges: dict[str, Judge] = {}
     sets: dict[str, Set] = {}
     chains: dict[str, Chain] = {}
-    classifiers = {addresses.family: classifier(addresses) for addresses in namespace.addresses}
+    classifiers = {addresses.family: classifier(addresses, edition) for addresses in namespace.addresses}
     for policy in namespace.policies:
         classify = classifiers[policy.family]
         judge, policy_sets, policy_chains = lower_policy(policy, classify)
@@ -54,16 +61,15 @@ def _inet(namespace: NamespaceProgram, present: tuple[NicProgram, ...], generati
     profiles: dict[ProfileKey, Profile] = {}
     for nic in namespace.nics:
         for sides in nic.sides:
-            key = (sides.family, sides.ingress, sides.egress)
-            if key not in profiles:
-                profiles[key] = lower_profile(sides, judges, namespace)
+            if (key := (sides.family, sides.profile)) not in profiles:
+                profiles[key] = lower_profile(sides, judges, namespace, edition)
     profile_chains = {chain.name: chain for profile in profiles.values() for chain in profile.chains}
     balancer_sets, balancer_chains = balancer_objects(namespace)
     return Table(
         "inet",
         names.TABLE,
         TIMEOUT_OBJECTS,
-        (*sets.values(), *balancer_sets, *inet_sets(namespace, present, profiles)),
+        (*inet_sets(namespace, present, profiles), *balancer_sets, *sets.values()),
         (
             *chains.values(),
             *balancer_chains,

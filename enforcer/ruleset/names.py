@@ -1,7 +1,11 @@
 """All names that exist in the kernel, with a sentence each. Every name starts with a letter and is no nft keyword.
 
 Objects whose content never changes carry a hash of it (`i4_0123456789`): "unchanged" is a name that is already there.
+Objects that change in place while the daemon runs carry the *edition*, the number of the full load that made them
+(`host4_1`): a full load never relies on what it does not know.
 """
+
+import re
 
 TABLE = "enforcer"
 
@@ -52,22 +56,24 @@ TO_ANY = {4: "to_any4", 6: "to_any6"}  # oif → the same for NICs without sourc
 TO_LINK = "to_link"  # oif → link chain
 TARGETS = "nd_target"  # iif . address: whom a NIC may answer for in neighbour discovery
 
-# inet: the policy. {} is a hash of the content.
-HOSTS = "host{}_{}"  # address → class
+# inet: the policy. {} is the family, an edition, the key of a side policy, or a hash of the content.
+HOSTS = "host{}_{}"  # address → class; of an edition
 PIECES = "piece{}_{}"  # address interval → class
-CLASSIFY_SOURCE = "classify_source{}_{}"  # puts the class of the source address into the priority
-CLASSIFY_DESTINATION = "classify_destination{}_{}"
-LOCAL = "local_{}"  # class → local class of a side policy
+CLASSIFY_SOURCE = "classify_source{}"  # puts the class of the source address into the priority
+CLASSIFY_DESTINATION = "classify_destination{}"
+LOCAL = "local_{}"  # class → local class of a side policy; grows
 POINTS = "verdict_port_{}"  # local class . protocol . sub-key → verdict
 RANGES = "verdict_range_{}"  # local class . protocol . interval of sub-keys → verdict
 PROTOCOLS = "verdict_protocol_{}"  # local class . protocol → verdict: the protocol's default
 CLASSES = "verdict_class_{}"  # local class → verdict: the class's default
 POLICY = "policy_{}"  # judges the original direction
 POLICY_REPLY = "policy_{}_reply"  # judges the reply direction, keyed in reverse
-PROFILE_FROM = "from{}_{}"  # one pair of side policies, packets from its NICs
-PROFILE_FROM_REPLY = "from{}_{}_reply"
-PROFILE_TO = "to{}_{}"
-PROFILE_TO_REPLY = "to{}_{}_reply"
+PROFILE_FROM = "from{}_{}_{}"  # one list of groups, packets from its NICs; of an edition
+PROFILE_FROM_REPLY = "from{}_{}_{}_reply"
+PROFILE_TO = "to{}_{}_{}"
+PROFILE_TO_REPLY = "to{}_{}_{}_reply"
+EDITION = re.compile(r"(?:host[46]|(?:from|to)[46]_[0-9a-f]{10})_([0-9]+)(?:_reply)?")
+"""What has an edition: host maps and profiles."""
 
 GENERATION = "generation_{}"
 """An empty chain that nothing refers to: its name tells the generation in force to whoever reads the kernel."""

@@ -227,7 +227,8 @@ class Element:
 class Set:
     """A set, or a map when `value` says what its elements yield; `counted`: each element counts.
 
-    `fixed`: the name stays while the elements change; otherwise the name stands for the content.
+    `fixed`: the name stays while the elements change; otherwise the name stands for the content, or, if it `grows`,
+    for what its elements mean: they are added in place, and which of them are there makes no difference to others.
     """
 
     name: str
@@ -237,6 +238,7 @@ class Set:
     interval: bool = False
     counted: bool = False
     fixed: bool = False
+    grows: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,7 +35,7 @@ from enforcer.ruleset.nft import (
 from enforcer.ruleset.policies import DESTINATION, SOURCE
 from enforcer.ruleset.profiles import Profile
 
-ProfileKey = tuple[Family, str, str]
+ProfileKey = tuple[Family, str]
 _WORDS = {TCP: "tcp", UDP: "udp"}
 
 
@@ -152,7 +152,7 @@ def profile_of(nic: NicProgram, family: Family, profiles: Mapping[ProfileKey, Pr
     """Return the profile that judges a NIC's packets of a family; None: it speaks no such family."""
     for sides in nic.sides:
         if sides.family == family:
-            return profiles[(family, sides.ingress, sides.egress)]
+            return profiles[(family, sides.profile)]
     return None
 
 

@@ -4,6 +4,8 @@
     local      class ──▶ local class     one small map per policy
     verdict    local class . protocol . sub-key ──▶ return | drop     up to four maps per policy (`levels`)
 
+The verdict maps are asked for the packet's local class and, if that says nothing, for the rest of the addresses.
+
 The packet's priority is the register that carries the class from one lookup to the next: at these hooks it decides
 nothing yet, while the packet mark does (policy routing). It is set back to 0 after a judgement that used it.
 
@@ -13,8 +15,8 @@ deciding rule and counts its packets; a listing reads like the policy.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 
 from enforcer.compiler.program import REST, UNCLASSED, AddressMap, Decider, SidePolicy
 from enforcer.compiler.sides import digest
@@ -66,16 +68,15 @@ class Classifier:
     chains: tuple[Chain, ...]
 
 
-def classifier(addresses: AddressMap) -> Classifier:
-    """Lower an address map: single addresses in a hash map, everything else in one interval map without gaps."""
+def classifier(addresses: AddressMap, edition: int = 1) -> Classifier:
+    """Lower an address map: single addresses in a hash map, everything else in one interval map without gaps.
+
+    Members come and go in the hash map, in place: what a lookup finds changes for all addresses of a transaction at
+    once. The kernel does not promise that of interval maps, so another one takes the place of that.
+    """
     family = addresses.family
     key = SOURCE[family]
-    hosts = Set(
-        names.HOSTS.format(family, digest(addresses.hosts)),
-        (key,),
-        tuple(Element((address,), number) for address, number in addresses.hosts),
-        "classid",
-    )
+    hosts = Set(names.HOSTS.format(family, edition), (key,), host_elements(addresses.hosts), "classid")
     pieces = Set(
         names.PIECES.format(family, digest(addresses.pieces)),
         (key,),
@@ -83,15 +84,18 @@ def classifier(addresses: AddressMap) -> Classifier:
         "classid",
         interval=True,
     )
-    content = digest(hosts.name, pieces.name)
-    source = names.CLASSIFY_SOURCE.format(family, content)
-    destination = names.CLASSIFY_DESTINATION.format(family, content)
+    source, destination = names.CLASSIFY_SOURCE.format(family), names.CLASSIFY_DESTINATION.format(family)
     chains = tuple(
-        Chain(name, tuple(_classify(addresses, field, hosts, pieces)))
+        Chain(name, tuple(_classify(addresses, field, hosts, pieces)), fixed=True)
         for name, field in ((source, SOURCE[family]), (destination, DESTINATION[family]))
     )
     used = tuple(entry for entry, size in ((hosts, 1), (pieces, 2)) if len(entry.elements) >= size)
     return Classifier(source, destination, used, chains)
+
+
+def host_elements(hosts: Iterable[tuple[int, int]]) -> tuple[Element, ...]:
+    """Return the elements of a host map: address → class."""
+    return tuple(Element((address,), number) for address, number in hosts)
 
 
 def _classify(addresses: AddressMap, field: Field, hosts: Set, pieces: Set) -> Iterator[Rule]:
@@ -119,8 +123,7 @@ def lower_policy(policy: SidePolicy, classify: Classifier) -> tuple[Judge, tuple
     The reply direction asks the same maps in reverse: the peer is at the other end, the port is the source port.
     """
     scratch = by_address(policy)
-    content = digest(policy.key, classify.source if scratch else "")
-    chain, reply = names.POLICY.format(content), names.POLICY_REPLY.format(content)
+    chain, reply = names.POLICY.format(policy.key), names.POLICY_REPLY.format(policy.key)
     found = levels(policy)
     sets = tuple(_sets(policy, found))
     default = found.classes[0][1] if found.classes and not scratch else None
@@ -147,17 +150,27 @@ def _chain(
     policy: SidePolicy, sets: tuple[Set, ...], default: Decider | None, classify: str, *, reply: bool = False
 ) -> Iterator[Rule]:
     prefix = _prefix(policy)
+    icmp = ICMP_OF[policy.family]
     if prefix:
         yield rule(jump(classify))
-        yield rule(Load(Field.PRIORITY, names.LOCAL.format(_local_digest(policy))))
+        yield rule(Load(Field.PRIORITY, names.LOCAL.format(policy.key)))
         yield rule(Match(Field.PRIORITY, UNCLASSED, ">="), SetPriority(REST))
-    for entry in sets:
-        if entry.value == "verdict":
-            yield from _ask(entry, prefix, ICMP_OF[policy.family], reply=reply)
+    verdicts = [entry for entry in sets if entry.value == "verdict"]
+    for entry in verdicts:
+        yield from _ask(entry, prefix, icmp, reply=reply)
+    if prefix and (for_all := [found for entry in verdicts if (found := _of_rest(entry)).elements]):
+        yield rule(Match(Field.PRIORITY, REST), Counter(), DROP, comment=NO_MATCH)
+        yield rule(SetPriority(REST))
+        for entry in for_all:
+            yield from _ask(entry, prefix, icmp, reply=reply)
     if default is None:
         yield rule(Counter(), DROP, comment=NO_MATCH)
     else:
         yield rule(Counter(), _verdict(default), comment=str(default))
+
+
+def _of_rest(entry: Set) -> Set:
+    return replace(entry, elements=tuple(element for element in entry.elements if element.key[0] == REST))
 
 
 def _ask(entry: Set, prefix: tuple[Field, ...], icmp: int, *, reply: bool) -> Iterator[Rule]:
@@ -191,16 +204,16 @@ def _verdict(decider: Decider) -> Verdict:
     return RETURN if decider.action is Action.ALLOW else DROP
 
 
-def _local_digest(policy: SidePolicy) -> str:
-    return digest(policy.locals)
+def local_elements(policy: SidePolicy) -> tuple[Element, ...]:
+    """Return the elements of a policy's map of local classes: class → local class."""
+    return tuple(Element((number,), local) for number, local in policy.locals)
 
 
 def _sets(policy: SidePolicy, found: Levels) -> Iterator[Set]:
     """Yield the maps of a policy in the order in which they are asked; a level without entries has no map."""
     prefix = _prefix(policy)
     if prefix:
-        elements = tuple(Element((number,), local) for number, local in policy.locals)
-        yield Set(names.LOCAL.format(_local_digest(policy)), prefix, elements, "classid")
+        yield Set(names.LOCAL.format(policy.key), prefix, local_elements(policy), "classid", grows=True)
     protocol, port = (*prefix, Field.L4PROTO), (*prefix, Field.L4PROTO, Field.DESTINATION_PORT)
     entries: list[tuple[str, tuple[Field, ...], list[tuple[Key, Decider]], bool]] = [
         (names.POINTS, port, [((n, proto, sub), d) for n, proto, sub, d in found.points], False),
@@ -212,5 +225,4 @@ def _sets(policy: SidePolicy, found: Levels) -> Iterator[Set]:
     for name, fields, keys, interval in entries:
         if keys:
             elements = tuple(Element(key[skip:], _verdict(decider), str(decider)) for key, decider in keys)
-            content = digest(fields, elements)
-            yield Set(name.format(content), fields, elements, "verdict", interval=interval, counted=True)
+            yield Set(name.format(policy.key), fields, elements, "verdict", interval=interval, counted=True)

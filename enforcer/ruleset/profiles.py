@@ -1,6 +1,7 @@
 """Profiles: what happens to a packet from or to a NIC once its interface is known (design §3).
 
-A profile is a pair of side policies of one family; NICs with the same pair share its four chains:
+A profile is a pair of side policies of one family; NICs with the same groups and ECS type share its four chains, whose
+names stay while the policies change: a changed rule touches its profiles, not their NICs.
 
     from       original direction: opened by the instance      → egress policy
     from_reply reply direction: somebody opened it to us       → *ingress* policy, read in reverse (S14)
@@ -13,11 +14,10 @@ on under the old outbound rules (S14); one that bears no stamp at all was never 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from enforcer.compiler.program import NamespaceProgram, Sides
-from enforcer.compiler.sides import digest
-from enforcer.model import Family
 from enforcer.ruleset import names
 from enforcer.ruleset.nft import ACCEPT, Chain, Dispatch, Field, Match, Rule, SetPriority, Verdict, goto, jump, rule
 from enforcer.ruleset.policies import Judge
@@ -32,12 +32,11 @@ class Profile:
     chains: tuple[Chain, ...]
 
 
-def lower_profile(sides: Sides, judges: dict[str, Judge], namespace: NamespaceProgram) -> Profile:
+def lower_profile(sides: Sides, judges: Mapping[str, Judge], namespace: NamespaceProgram, edition: int = 1) -> Profile:
     """Lower a pair of side policies to its four chains."""
     ingress, egress = judges[sides.ingress], judges[sides.egress]
     balanced = any(exemption.address.version == sides.family for exemption in namespace.exemptions)
-    # Every constant that the chains mention is part of the name: the name stands for the content.
-    content = digest(ingress, egress, namespace.marks.connection_mask, namespace.revoke_both, balanced)
+    place = (sides.family, sides.profile, edition)
     mask = namespace.marks.connection_mask
     exempt = {
         way: (rule(Match(Field.CT_STATUS, "dnat"), jump(names.BALANCED.format(way))),) if balanced else ()
@@ -45,14 +44,12 @@ def lower_profile(sides: Sides, judges: dict[str, Judge], namespace: NamespacePr
     }
     lenient = not namespace.revoke_both
     once_passed = Match(Field.CT_MARK, 0, "!=", mask)
-    family: Family = sides.family
-    from_reply = names.PROFILE_FROM_REPLY.format(family, content)
-    to_reply = names.PROFILE_TO_REPLY.format(family, content)
+    from_reply, to_reply = names.PROFILE_FROM_REPLY.format(*place), names.PROFILE_TO_REPLY.format(*place)
     dhcp = Dispatch((Field.UDP_SOURCE_PORT,), names.DHCP_FROM)
     is_reply = Match(Field.CT_DIRECTION, "reply")
     chains = (
         Chain(
-            names.PROFILE_FROM.format(family, content),
+            names.PROFILE_FROM.format(*place),
             (
                 rule(is_reply, goto(from_reply)),
                 # Not by `ct state`: to conntrack a flow stays new until it is answered, and some never are.
@@ -63,7 +60,7 @@ def lower_profile(sides: Sides, judges: dict[str, Judge], namespace: NamespacePr
         # A DHCP server's unicast answer may have begun the flow that the client's next request belongs to (S15).
         Chain(from_reply, (rule(dhcp), *exempt[names.FROM_BACKEND], *judged(ingress.reply, ingress, ACCEPT))),
         Chain(
-            names.PROFILE_TO.format(family, content),
+            names.PROFILE_TO.format(*place),
             (
                 rule(jump(names.ARRIVING)),
                 rule(is_reply, goto(to_reply)),

@@ -33,10 +33,17 @@ def listing(netns: str) -> str:
 
 
 def objects(netns: str) -> dict[str, str]:
-    """The listing of our tables by object; the order of creation and the generation do not show in it."""
+    """The listing of our tables by object; the order of creation, generation and edition do not show in it."""
     found: dict[str, str] = {}
     for family in ("inet", "netdev"):
         text = libnftables.listing(netns, f"list table {family} {names.TABLE}")
-        for block in re.split(r"\n(?=\t\w)", text.removesuffix("}\n")):
+        for block in re.split(r"\n(?=\t\w)", without_editions(text).removesuffix("}\n")):
             found[family + " " + block.strip().split("\n")[0]] = re.sub(r"generation_\d+", "generation", block)
     return found
+
+
+def without_editions(text: str) -> str:
+    """Leave the edition out of the names that have one."""
+    return re.sub(
+        rf"\b{names.EDITION.pattern}", lambda m: m[0][: m.start(1) - m.start() - 1] + m[0][m.end(1) - m.start() :], text
+    )

@@ -65,7 +65,7 @@ def test_a_refused_switch_is_mended_by_a_whole_replacement():
     assert plane.replace(OTHER).whole
     plane.faults = set()
     assert not plane.replace(ONE).whole
-    assert plane.present(ONE.name) == holds(lower(ONE, 3))
+    assert plane.present(ONE.name) == holds(lower(ONE, 3, edition=3))
 
 
 def test_when_everything_is_refused_the_old_policy_stays_in_force_s19():
@@ -79,7 +79,7 @@ def test_when_everything_is_refused_the_old_policy_stays_in_force_s19():
     assert plane.present(ONE.name) != holds(before), "what was prepared is left over"
     plane.faults = set()
     plane.replace(ONE)
-    assert plane.present(ONE.name) == holds(lower(ONE, 2)), "and swept by the next replacement"
+    assert plane.present(ONE.name) == holds(lower(ONE, 2, edition=3)), "and swept by the next replacement"
 
 
 def test_a_refused_first_load_leaves_nothing():
@@ -97,10 +97,10 @@ def test_a_lost_sweep_is_reported_and_made_good_by_the_next_replacement():
     committed = plane.replace(OTHER)
     assert not committed.swept
     assert not committed.whole
-    assert plane.present(ONE.name)["inet"].chains > holds(lower(OTHER, 2))["inet"].chains
+    assert plane.present(ONE.name)["inet"].chains > holds(lower(OTHER, 2, edition=2))["inet"].chains
     plane.faults = set()
     assert plane.replace(OTHER).swept
-    assert plane.present(ONE.name) == holds(lower(OTHER, 3))
+    assert plane.present(ONE.name) == holds(lower(OTHER, 3, edition=3))
 
 
 def test_namespaces_know_nothing_of_each_other():

@@ -23,7 +23,7 @@ HOOKS = (("netdev", "ingress"), ("inet", "prerouting"), ("inet", "input"), ("ine
 
 MOST = {
     "ingress": Cost(rules=24, lookups=10),
-    "prerouting": Cost(rules=47, lookups=15),
+    "prerouting": Cost(rules=50, lookups=16),
     "input": Cost(rules=9, lookups=1),
     "postrouting": Cost(rules=78, lookups=18),
 }
