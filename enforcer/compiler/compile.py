@@ -9,7 +9,7 @@ from __future__ import annotations
 from ipaddress import ip_network
 
 from enforcer.compiler.classes import address_map
-from enforcer.compiler.effective import effective_rules
+from enforcer.compiler.effective import effective_rules, narrowing
 from enforcer.compiler.program import (
     FAMILIES,
     AddressMap,
@@ -75,7 +75,7 @@ def families(attachment: Attachment) -> tuple[Family, ...]:
 
 def _list_key(attachment: Attachment, direction: Direction, family: Family) -> _ListKey:
     ref = attachment.ref
-    return (ref.nic.security_groups, ref.ecs.type_class, direction, family)
+    return (ref.nic.security_groups, narrowing(ref.ecs.type_class), direction, family)
 
 
 def _address_map(lists: dict[_ListKey, RuleList], family: Family) -> AddressMap:
@@ -108,7 +108,7 @@ def _nic(attachment: Attachment, compiled: dict[_ListKey, SidePolicy]) -> NicPro
                 family,
                 ingress=compiled[_list_key(attachment, Direction.INGRESS, family)].key,
                 egress=compiled[_list_key(attachment, Direction.EGRESS, family)].key,
-                profile=digest(nic.security_groups, attachment.ref.ecs.type_class),
+                profile=digest(nic.security_groups, narrowing(attachment.ref.ecs.type_class)),
             )
             for family in families(attachment)
         ),

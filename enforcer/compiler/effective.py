@@ -59,6 +59,11 @@ def stopped_at(group: SecurityGroup) -> frozenset[str]:
     return frozenset()
 
 
+def narrowing(ecs_type: str) -> str:
+    """Return the ECS type if some rules are not applied to it, else an empty string: all others are alike (S10)."""
+    return ecs_type if ecs_type in {*WITHOUT_ADDRESS_GROUPS_AND_PORT_LISTS, STOPS_AT_PORT_LIST} else ""
+
+
 def on_type(group: SecurityGroup, rules: tuple[Rule, ...], ecs_type: str) -> tuple[Rule, ...]:
     """Leave out the rules that an ECS type does not apply (S10)."""
     if ecs_type in WITHOUT_ADDRESS_GROUPS_AND_PORT_LISTS:
