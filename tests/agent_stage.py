@@ -41,15 +41,17 @@ class World(FakeDataplane):
         self.numbers = itertools.count()
         self.refusing: set[str] = set()
         self.broken: set[str] = set()
-        self.calls: list[tuple[str, bool]] = []
+        self.calls: list[tuple[str, str]] = []
         self.foreign: set[int] = set()
 
     # the kernel's verbs
-    def commit(self, program: NamespaceProgram, *, closed: Collection[str] = (), whole: bool = False) -> Committed:
+    def commit(
+        self, program: NamespaceProgram, *, closed: Collection[str] = (), whole: bool = False, anew: bool = False
+    ) -> Committed:
         if refused := self.refusal(program, closed):
             raise TransactionRefused(refused)
-        self.calls.append((program.name, whole))
-        return self.replace(program, closed=closed, whole=whole)
+        self.calls.append((program.name, "whole" if whole else "anew" if anew else "difference"))
+        return self.replace(program, closed=closed, whole=whole, anew=anew)
 
     def refusal(self, program: NamespaceProgram, closed: Collection[str]) -> str:
         if program.name not in self.interfaces:

@@ -2,9 +2,10 @@
 
     places, proposed revisions, now ──decide──▶ steps in the order in which to take them
 
-A *place* is a network namespace. After any fault its tables are replaced whole; otherwise the difference is put in
-force, also when only an interface came or went. Repairs come before changes: what is denied must stay out first. One
-place that fails does not keep the others waiting: each is tried again in its own time.
+A *place* is a network namespace. After any fault its tables are replaced whole, and in a new life they are put there
+anew; otherwise the difference is put in force, also when only an interface came or went. Repairs come before changes:
+what is denied must stay out first. One place that fails does not keep the others waiting: each is tried again in its
+own time.
 
 Pure: no clock (`now` is monotonic seconds), no I/O. Example: a place whose `fault` is "nft flush ruleset" gives
 `Replace(netns)`, and after that `Commit((7, 8))` for two revisions that are waiting.

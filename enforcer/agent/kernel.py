@@ -29,8 +29,13 @@ MOST_REMEMBERED = 256
 class Kernel(Protocol):
     """The verbs that change the kernel; only the loop's thread calls them."""
 
-    def commit(self, program: NamespaceProgram, *, closed: Collection[str] = (), whole: bool = False) -> Committed:
-        """Put a namespace's program in force; raises SystemRefused, and then nothing has changed."""
+    def commit(
+        self, program: NamespaceProgram, *, closed: Collection[str] = (), whole: bool = False, anew: bool = False
+    ) -> Committed:
+        """Put a namespace's program in force; raises SystemRefused, and then nothing has changed.
+
+        `whole` and `anew` trust nothing that is there: at once, or without a gap (`dataplane.replace`).
+        """
 
     def clear(self, netns: str) -> None:
         """Take our tables out of a namespace."""
@@ -52,7 +57,7 @@ class _Own:
     after: int
     last: int
     alone: bool
-    whole: bool
+    mended: bool
     thread: int
 
 
@@ -64,12 +69,14 @@ class Nftables:
         self._own: defaultdict[str, deque[_Own]] = defaultdict(lambda: deque(maxlen=MOST_REMEMBERED))
         self._commits: dict[str, tuple[int, int]] = {}
 
-    def commit(self, program: NamespaceProgram, *, closed: Collection[str] = (), whole: bool = False) -> Committed:
-        with self._counting(program.name, whole=whole) as passed:
-            return dataplane.replace(program, closed=closed, whole=whole, passed=passed)
+    def commit(
+        self, program: NamespaceProgram, *, closed: Collection[str] = (), whole: bool = False, anew: bool = False
+    ) -> Committed:
+        with self._counting(program.name, mended=whole or anew) as passed:
+            return dataplane.replace(program, closed=closed, whole=whole, anew=anew, passed=passed)
 
     def clear(self, netns: str) -> None:
-        with self._counting(netns, whole=True) as passed:
+        with self._counting(netns, mended=True) as passed:
             if dataplane.clear(netns):
                 passed(dataplane.Step.REPLACED)
 
@@ -77,7 +84,7 @@ class Nftables:
         return dataplane.refusal(program, closed)
 
     @contextmanager
-    def _counting(self, netns: str, *, whole: bool) -> Iterator[Callable[[dataplane.Step], None]]:
+    def _counting(self, netns: str, *, mended: bool) -> Iterator[Callable[[dataplane.Step], None]]:
         before, made = notices.generation(netns), 0
 
         def passed(step: dataplane.Step) -> None:
@@ -91,7 +98,7 @@ class Nftables:
             now = notices.generation(netns)
             if now != before:
                 self._own[netns].append(
-                    _Own(before, now, now - before == made, whole and made > 0, threading.get_native_id())
+                    _Own(before, now, now - before == made, mended and made > 0, threading.get_native_id())
                 )
                 count, _ = self._commits.get(netns, (0, 0))
                 self._commits = {**self._commits, netns: (count + 1, now)}
@@ -104,7 +111,7 @@ class Nftables:
         for own in reversed(self._own[netns]):
             if own.after < notice.number <= own.last:
                 return own.alone or notice.pid == own.thread
-            if own.whole and notice.number <= own.after:
+            if own.mended and notice.number <= own.after:
                 return True
         return False
 

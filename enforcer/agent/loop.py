@@ -110,7 +110,7 @@ class Loop:
         entries = self._store.snapshot(self._revision)
         self._desired = self._read({key: entry.value for key, entry in entries.items()})
         self._program = self._compile(self._desired.policy)
-        self._places.begin(self._program, "the enforcer has started")
+        self._places.begin(self._program)
         if unsettled:
             self._commit(unsettled)
         for step in tuple(decide(self._places.all, (), time.monotonic())):

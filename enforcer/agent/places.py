@@ -1,6 +1,6 @@
 """The namespaces in which the policy is in force: each is changed, repaired and closed on its own.
 
-    places.begin(program)      what was in force in an earlier life: to be replaced whole
+    places.begin(program)      what was in force in an earlier life: to be put there anew
     places.enforce(program)    a new program: all of it is in force afterwards, or what was before
     places.replace("", why)    after a fault
     places.attach("")          after interfaces came or went
@@ -47,10 +47,10 @@ class Places:
         self.all: dict[str, Place] = {}
         self._kernel, self._eyes, self._observer = kernel, eyes, observer
 
-    def begin(self, program: Program, why: str) -> None:
+    def begin(self, program: Program) -> None:
         """Take a program for what an earlier life had in force; nothing is done yet."""
         for namespace in program.namespaces:
-            self._add(namespace).fault = why
+            self._add(namespace)
 
     def _add(self, namespace: NamespaceProgram) -> Place:
         place = Place(namespace.name, namespace, self._eyes.look(namespace.name))
@@ -160,8 +160,9 @@ class Places:
                 self.lost(place)
                 return ()
             bound, closed = wanted(place)
+            how = {"whole": bool(place.fault), "anew": not place.loaded}
             try:
-                done = self._kernel.commit(place.program, closed=closed, whole=bool(place.fault) or not place.loaded)
+                done = self._kernel.commit(place.program, closed=closed, **how)
             except SystemRefused:
                 seen, place.links = place.links, self._eyes.look(place.netns)
                 if attempt + 1 == ATTEMPTS or seen == place.links:

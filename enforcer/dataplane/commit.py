@@ -23,7 +23,7 @@ from enforcer.compiler import NamespaceProgram, Program
 from enforcer.dataplane import flows, libnftables, observe
 from enforcer.errors import AttachmentRefused, EnforcerError, SystemRefused, TransactionRefused
 from enforcer.model import IPAddress
-from enforcer.ruleset import difference, lower, next_edition, render
+from enforcer.ruleset import Transactions, difference, fresh, lower, next_edition, render
 from enforcer.ruleset.names import TABLE
 from enforcer.ruleset.skeleton import stamp_bits
 
@@ -63,39 +63,39 @@ def replace(
     require: bool = False,
     closed: Collection[str] = (),
     whole: bool = False,
+    anew: bool = False,
     passed: Callable[[Step], None] = lambda _: None,
 ) -> Committed:
     """Put one namespace's program in force, whatever was in force before.
 
     `closed` interfaces pass nothing, even a bridge port. `whole` replaces both tables in one transaction, whatever is
-    in them: for tables that somebody else has changed. Raises AttachmentRefused for another bridge port, and under
-    `require` for an interface that does not exist; TransactionRefused when the kernel refuses. In both cases what was
-    in force still is.
+    in them: for tables that somebody else has changed. `anew` trusts nothing in them either and takes twice as long,
+    but no packet of an allowed connection meets a gap, as it may for an instant in a whole replacement.
+
+    Raises AttachmentRefused for another bridge port, and under `require` for an interface that does not exist;
+    TransactionRefused when the kernel refuses. In both cases what was in force still is.
     """
     links = _links(namespace, closed, require=require)
     tables = observe.present(namespace.name)
     before = observe.owners(namespace.name) if "netdev" in tables else None
     passed(Step.OBSERVED)
-    mask = namespace.marks.connection_mask
-    generation = next_generation(
-        namespace, observe.generation(tables), lambda stamp: observe.stamped(namespace.name, stamp, mask)
-    )
+    generation = _free(namespace, observe.generation(tables))
+    whole = whole or set(tables) != {"inet", "netdev"}
     ruleset = lower(namespace, generation, links.absent, closed, next_edition(tables))
-    sweep = ""
-    if not whole and set(tables) == {"inet", "netdev"}:
-        transactions = difference(ruleset, tables)
-        sweep = transactions.sweep
-        steps = ((transactions.prepare, Step.PREPARED), (transactions.switch, Step.SWITCHED))
-        whole = not all(_ran(namespace.name, script, step, passed) for script, step in steps)
-    else:
-        whole = True
+    if anew and not whole:
+        between = difference(fresh(ruleset, tables), tables)
+        whole = not (_switched(namespace.name, between, passed) and _swept(namespace.name, between, passed))
+        tables, generation = observe.present(namespace.name), _free(namespace, generation)
+        ruleset = lower(namespace, generation, links.absent, closed, next_edition(tables))
+    transactions = None if whole else difference(ruleset, tables)
+    whole = transactions is None or not _switched(namespace.name, transactions, passed)
     if whole:
         libnftables.run(namespace.name, render(ruleset))
         passed(Step.REPLACED)
     if ended := _ended(before, namespace, links.absent):
         flows.end(namespace.name, ended)
         passed(Step.ENDED)
-    swept = whole or _ran(namespace.name, sweep, Step.SWEPT, passed)
+    swept = whole or transactions is None or _swept(namespace.name, transactions, passed)
     return Committed(namespace.name, generation, whole, swept, tuple(sorted(links.absent - set(closed))))
 
 
@@ -137,6 +137,15 @@ def _ended(
     }
 
 
+def _switched(netns: str, transactions: Transactions, passed: Callable[[Step], None]) -> bool:
+    steps = ((transactions.prepare, Step.PREPARED), (transactions.switch, Step.SWITCHED))
+    return all(_ran(netns, script, step, passed) for script, step in steps)
+
+
+def _swept(netns: str, transactions: Transactions, passed: Callable[[Step], None]) -> bool:
+    return _ran(netns, transactions.sweep, Step.SWEPT, passed)
+
+
 def _ran(netns: str, script: str, step: Step, passed: Callable[[Step], None]) -> bool:
     """Run a transaction that may be refused: then nothing has changed, and the caller has another way."""
     if script:
@@ -146,6 +155,11 @@ def _ran(netns: str, script: str, step: Step, passed: Callable[[Step], None]) ->
             return False
         passed(step)
     return True
+
+
+def _free(namespace: NamespaceProgram, current: int) -> int:
+    mask = namespace.marks.connection_mask
+    return next_generation(namespace, current, lambda stamp: observe.stamped(namespace.name, stamp, mask))
 
 
 def next_generation(namespace: NamespaceProgram, current: int, borne: Callable[[int], bool]) -> int:

@@ -70,6 +70,7 @@ class FakeDataplane:
         require: bool = False,
         closed: Collection[str] = (),
         whole: bool = False,
+        anew: bool = False,  # noqa: ARG002  nobody else changes what is here
         passed: Callable[[PassedStep], None] = lambda _: None,
     ) -> Committed:
         """Put a program in force, as `commit.replace` does."""

@@ -7,12 +7,14 @@ policies   side policies as lookups
 profiles   a pair of side policies: original and reply direction, from and to a NIC
 nics       the maps that know interfaces and addresses
 lower      Program → Ruleset
+fresh      the same Ruleset under names that nobody has
 render     Ruleset → nft script;  `difference`: from what is there to what shall be
 """
 
 from enforcer.ruleset.difference import Present, Transactions, difference, next_edition
+from enforcer.ruleset.fresh import fresh
 from enforcer.ruleset.lower import lower
 from enforcer.ruleset.nft import Ruleset
 from enforcer.ruleset.render import render
 
-__all__ = ["Present", "Ruleset", "Transactions", "difference", "lower", "next_edition", "render"]
+__all__ = ["Present", "Ruleset", "Transactions", "difference", "fresh", "lower", "next_edition", "render"]

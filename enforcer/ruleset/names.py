@@ -78,4 +78,7 @@ EDITION = re.compile(r"(?:host[46]|(?:from|to)[46]_[0-9a-f]{10})_([0-9]+)(?:_rep
 GENERATION = "generation_{}"
 """An empty chain that nothing refers to: its name tells the generation in force to whoever reads the kernel."""
 
+FRESH = "{}_fresh{}"
+"""The name of an object that is put there anew while one of its own name, which cannot be trusted, is in force."""
+
 TIMEOUT = "{}_{}"  # protocol, family: tcp_ip, udp_ip6

@@ -116,6 +116,43 @@ def test_the_same_policy_again_changes_the_stamp_and_nothing_else(scratch: Scrat
     assert len(changed) == 2 * len(about)
 
 
+def test_anew_trusts_nothing_that_is_there_and_leaves_what_a_first_load_would(scratch: Scratch, other_scratch: Scratch):
+    scratch.add(*NICS)
+    other_scratch.add(*NICS)
+    ours = program(name=scratch.name)
+    dataplane.replace(ours)
+    verdicts = next(name.split()[2] for name in objects(scratch.name) if name.startswith("inet map verdict_"))
+    scratch.run("nft", "flush", "map", "inet", names.TABLE, verdicts)
+    scratch.run("nft", "insert", "rule", "inet", names.TABLE, names.PREROUTING, "accept")
+    scratch.run("nft", "add", "chain", "inet", names.TABLE, "theirs", "{ type filter hook forward priority 0; }")
+    believing = dataplane.replace(ours)
+    assert objects(scratch.name) != loaded(other_scratch, believing.generation), "a difference believes in names"
+    steps: list[dataplane.Step] = []
+    anew = dataplane.replace(ours, anew=True, passed=steps.append)
+    assert not anew.whole
+    assert objects(scratch.name) == loaded(other_scratch, anew.generation)
+    assert steps.count(dataplane.Step.SWITCHED) == 2, "first to fresh names, then to their own"
+
+
+def test_a_table_that_somebody_put_to_sleep_is_woken(scratch: Scratch, other_scratch: Scratch):
+    scratch.add(*NICS)
+    other_scratch.add(*NICS)
+    ours = program(name=scratch.name)
+    dataplane.replace(ours)
+    scratch.run("nft", "add", "table", "inet", names.TABLE, "{ flags dormant; }")
+    assert "dormant" in listing(scratch.name)
+    done = dataplane.replace(ours, anew=True)
+    assert "dormant" not in listing(scratch.name)
+    assert objects(scratch.name) == loaded(other_scratch, done.generation)
+
+
+def loaded(scratch: Scratch, generation: int) -> dict[str, str]:
+    """What a first load of this generation is."""
+    dataplane.clear(scratch.name)
+    libnftables.run(scratch.name, render(lower(program(name=scratch.name), generation)))
+    return objects(scratch.name)
+
+
 def test_a_refused_script_leaves_every_byte_as_it_was(scratch: Scratch):
     scratch.add(*NICS)
     dataplane.replace(program(name=scratch.name))

@@ -134,8 +134,8 @@ class Daemon:
         return self.ask({})
 
     def nic(self, name: str) -> str:
-        """Return the state of a NIC."""
-        return next(each["state"] for each in self.status()["nics"] if each["nic"] == name)
+        """Return the state of a NIC, as it was published last."""
+        return next((each["state"] for each in self.status()["nics"] if each["nic"] == name), "unknown")
 
     def logged(self, event: str = "") -> list[dict[str, Any]]:
         """Return the lines of its log, of all its lives."""

@@ -58,7 +58,7 @@ def test_what_is_applied_is_in_force_when_the_answer_comes(host: Host, daemon: D
     assert not passes(host, "a", "b")
     assert daemon.apply(host.policy(OPEN)) == 3
     assert passes(host, "b", "a")
-    assert daemon.status()["revision"] == 3
+    until(lambda: daemon.status()["revision"] == 3, "the status says so")
 
 
 def test_a_revision_that_is_refused_changes_nothing(host: Host, daemon: Daemon) -> None:
@@ -122,7 +122,7 @@ def test_an_interface_that_comes_late_is_attached_and_closed_until_then(host: Ho
     """S19: and the same when it comes back under its name."""
     host.unplug("a")
     daemon.apply(host.policy(OPEN))
-    assert daemon.nic("ecs-a") == "pending"
+    until(lambda: daemon.nic("ecs-a") == "pending", "it waits")
     for _ in range(2):
         host.plug("a")
         until(lambda: daemon.nic("ecs-a") == "in force", "attached")
@@ -149,17 +149,13 @@ def test_an_interface_that_becomes_a_bridge_port_is_closed_and_opened_again(host
 def test_a_namespace_that_comes_late_goes_and_comes_back(host: Host, daemon: Daemon) -> None:
     """A namespace removed under it: others go on, and one of the same name is another one."""
     other = f"{host.router}-x"
-    text = (
-        host.policy(OPEN)
-        + """
-""".rstrip()
-    )
+    text = host.policy(OPEN)
     third = (
         f"  - {{name: ecs-c, nics: [{{name: eth0, subnet: subnet-a, addresses: [10.0.0.13], security_groups: [Sg-A], "
         f'interface: tap-c, netns: "{other}"}}]}}\n'
     )
     daemon.apply(text.replace("ecs:\n", f"ecs:\n{third}"))
-    assert daemon.nic("ecs-c") == "pending"
+    until(lambda: daemon.nic("ecs-c") == "pending", "it waits")
     for _ in range(2):
         host.run("", "ip", "netns", "add", other)
         host.run(other, "ip", "link", "add", "tap-c", "type", "veth", "peer", "name", "peer")
@@ -196,7 +192,7 @@ def test_a_foreign_change_is_repaired_and_its_author_named(host: Host, daemon: D
     assert line["program"] == "nft"
     assert line["pid"] > 1
     assert len(host.run(host.router, "nft", "-s", "list", "ruleset")) == len(before)
-    assert daemon.status()["repairs"]["count"] == 1
+    until(lambda: daemon.status()["repairs"]["count"] == 1, "it is counted")
 
 
 def test_changes_of_other_tables_and_of_our_own_are_no_foreign_changes(host: Host, daemon: Daemon) -> None:

@@ -70,7 +70,7 @@ def test_a_burst_is_one_commit_in_order_and_every_revision_is_settled(running: S
     numbers = [running.propose(group("Sg-A", {**SSH, "multiport": 1000 + n})) for n in range(50)]
     running.rounds()
     assert {running.outcome(number).outcome for number in numbers} == {Outcome.IN_FORCE}
-    assert sorted(world.calls) == [("", False), ("other", False)]
+    assert sorted(world.calls) == [("", "difference"), ("other", "difference")]
     assert speaks_of(world.in_force[""], 1049)
 
 
@@ -129,13 +129,13 @@ def test_what_a_bug_of_ours_cannot_compile_is_refused_and_the_next_revision_stan
 # --- lives ------------------------------------------------------------------------------------------------------------
 
 
-def test_a_new_life_replaces_whole_and_settles_what_was_proposed(running: Stage, world: World) -> None:
+def test_a_new_life_trusts_nothing_and_settles_what_was_proposed(running: Stage, world: World) -> None:
     number = running.propose(group("Sg-A", WEB), heard=False)
     running.dies()
     world.calls.clear()
     running.born()
     assert running.outcome(number).outcome is Outcome.IN_FORCE
-    assert sorted(world.calls) == [("", True), ("other", True)], "once each, and not first what was in force before"
+    assert sorted(world.calls) == [("", "anew"), ("other", "anew")], "once each, and not first what was in force before"
     assert speaks_of(world.in_force[""], 80)
 
 
@@ -194,10 +194,10 @@ def test_an_interface_that_was_away_for_an_instant_is_put_in_force_anew(running:
     world.calls.clear()
     running.links_changed("", "tap-1")
     running.rounds()
-    assert world.calls == [("", False)], "its index is the same, and still it is another one"
+    assert world.calls == [("", "difference")], "its index is the same, and still it is another one"
     running.links_changed("")
     running.rounds()
-    assert world.calls == [("", False)], "nothing has changed: nothing is done"
+    assert world.calls == [("", "difference")], "nothing has changed: nothing is done"
 
 
 def test_a_new_revision_that_attaches_a_bridge_port_is_refused(running: Stage, world: World) -> None:
@@ -286,7 +286,7 @@ def test_a_foreign_change_is_repaired_whole_and_the_culprit_is_named(running: St
     assert world.calls == [], "our own commit needs no repair"
     running.touched("")
     running.rounds()
-    assert world.calls == [("", True)]
+    assert world.calls == [("", "whole")]
     ((netns, what, program, pid, seconds),) = running.notes.of("repaired")
     assert (netns, program, pid) == ("", "nft", 4711)
     assert "changed our tables" in what
@@ -332,4 +332,4 @@ def test_after_what_nobody_thought_of_everything_is_replaced_and_goes_on(
     number = running.propose(group("Sg-A", WEB))
     running.rounds()
     assert running.outcome(number).outcome is Outcome.IN_FORCE
-    assert sorted(world.calls) == [("", True), ("other", True)]
+    assert sorted(world.calls) == [("", "whole"), ("other", "whole")]
