@@ -18,8 +18,8 @@ traffic:  ## tests with packets between namespaces
 	scripts/test -q tests/traffic
 golden:   ## write the golden files anew; look at the difference before you commit it
 	scripts/test -q tests/golden --update-golden
-fuzz:     ## random policies and packets, kernel against oracle: make fuzz MINUTES=5
-	scripts/fuzz --minutes $(or $(MINUTES),5)
+fuzz:     ## random policies and packets, kernel against oracle: make fuzz MINUTES=5 SEED=1
+	scripts/fuzz --minutes $(or $(MINUTES),5) $(if $(SEED),--seed $(SEED))
 bench:    ## measure packets beside conntrack, an nft list and iptables, some minutes; see docs/performance.md
 	scripts/bench --plots docs/performance
 bench-quick: ## the same in under two minutes

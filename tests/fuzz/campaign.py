@@ -12,8 +12,7 @@ A frame that comes out where the oracle says it must not, or does not where it m
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from random import Random
 
 from enforcer.model import TCP, UDP, parse_policy
@@ -23,7 +22,7 @@ from fuzz.cases import Case, Step
 from fuzz.expect import goes_on, passes
 from fuzz.rig import Rig
 from fuzz.scenes import Scene, changed, random_scene, str_of
-from fuzz.shots import SCTP, Flow, Turn
+from fuzz.shots import SCTP, Flow, Turn, backwards
 
 FRESH = 20.0
 """For how many seconds a flow is sure to be tracked still: the shortest timeout is 30 s (S13)."""
@@ -31,29 +30,46 @@ FRESH = 20.0
 
 @dataclass
 class Live:
-    """A flow that was let through, with all that was sent of it, and with what came of it."""
+    """A flow that was let through, with all that was sent of it; `stands`: the policy before let it go on."""
 
     flow: Flow
     history: list[Step]
     answered: bool = False
+    stands: bool = True
     begun: float = field(default_factory=time.monotonic)
 
 
 @dataclass
 class Tally:
-    """What was sent."""
+    """What was sent, and what came of it."""
 
     packets: int = 0
     policies: int = 0
-    allowed: int = 0
+    passed: int = 0
     turns: dict[str, int] = field(default_factory=dict)
-    cut: int = 0
     kept: int = 0
+    cut: int = 0
+    healed: int = 0
+    mismatches: int = 0
+
+    def count(self, turn: str, *, passed: bool) -> None:
+        """Count a packet."""
+        self.packets += 1
+        self.passed += passed
+        self.turns[turn] = self.turns.get(turn, 0) + 1
+
+    def __add__(self, other: Tally) -> Tally:
+        turns = {turn: self.turns.get(turn, 0) + other.turns.get(turn, 0) for turn in {*self.turns, *other.turns}}
+        numbers = [each.name for each in fields(self) if each.name != "turns"]
+        return Tally(turns=turns, **{name: getattr(self, name) + getattr(other, name) for name in numbers})
 
     def __str__(self) -> str:
         turns = ", ".join(f"{count:,} {turn}" for turn, count in sorted(self.turns.items()))
-        judged = f"{self.kept:,} times a flow went on after a change, {self.cut:,} times one was cut"
-        return f"{self.packets:,} packets ({turns}) over {self.policies:,} policies; {self.allowed:,} passed; {judged}"
+        judged = f"after a change {self.kept:,} flows went on, {self.cut:,} were cut, {self.healed:,} came back"
+        return (
+            f"{self.packets:,} packets ({turns}) over {self.policies:,} policies, {self.passed:,} passed; {judged}; "
+            f"{self.mismatches} mismatches"
+        )
 
 
 class Campaign:
@@ -72,9 +88,11 @@ class Campaign:
         scenes = list[Scene]()
         for _ in range(self._length):
             scenes.append(changed(rng, scenes[-1]) if scenes else random_scene(rng))
-            stage = _Stage(self._rig, rng, scenes, self.tally)
-            live, mismatch = stage.run(keys, live, self._draws)
+            # What is still tracked depends on the time that has passed: draws about it must not move later ones.
+            stage = _Stage(self._rig, Random(rng.getrandbits(64)), scenes, self.tally)
+            mismatch = stage.run(keys, live, self._draws)
             if mismatch is not None:
+                self.tally.mismatches += 1
                 return mismatch
         return None
 
@@ -90,24 +108,28 @@ class _Stage:
         self._oracle, self._policy = Oracle(policy), policy
         tally.policies += 1
 
-    def run(self, keys: Keys, live: list[Live], draws: int) -> tuple[list[Live], Case | None]:
-        live, mismatch = self._judged_again([one for one in live if time.monotonic() - one.begun < FRESH])
-        if mismatch is None:
-            aim = Aim(self._rng, self._policy, keys)
-            fresh = [Live(flow, []) for flow in (aim.flow() for _ in range(draws)) if flow is not None]
-            passed, mismatch = self._sent([(one, "open") for one in fresh], begun=False)
-            fresh = [one for one in passed if goes_on(one.flow)]
-            if mismatch is None:
-                mismatch = self._conversation(fresh)
-            live += fresh
-        return live, mismatch
+    def run(self, keys: Keys, live: list[Live], draws: int) -> Case | None:
+        """Send everything of this scene; `live` gets the flows that begin in it."""
+        again = Random(self._rng.getrandbits(64))
+        live[:] = [one for one in live if time.monotonic() - one.begun < FRESH]
+        mismatch = self._judged_again(again, live)
+        if mismatch is not None:
+            return mismatch
+        aim = Aim(self._rng, self._policy, keys)
+        fresh = [Live(flow, []) for flow in (aim.flow() for _ in range(draws)) if flow is not None]
+        passed, mismatch = self._sent([(one, "open") for one in fresh], begun=False)
+        if mismatch is not None:
+            return mismatch
+        passed = [one for one in passed if goes_on(one.flow)]
+        live += passed
+        return self._conversation(passed)
 
-    def _judged_again(self, live: list[Live]) -> tuple[list[Live], Case | None]:
+    def _judged_again(self, rng: Random, live: list[Live]) -> Case | None:
         """Send one packet of each flow in each direction: every flow goes on in both or is cut in both (S14)."""
         first, second = list[tuple[Live, Turn]](), list[tuple[Live, Turn]]()
         for one in live:
             ways: list[Turn] = ["onward", "talk"] if one.answered else ["open", "answer"]
-            self._rng.shuffle(ways)
+            rng.shuffle(ways)
             # A SYN after its answer would be another connection's; an acknowledgement is not.
             if ways[0] == "answer" and one.flow.protocol == TCP:
                 ways[1] = "onward"
@@ -116,13 +138,20 @@ class _Stage:
             first.append((one, ways[0]))
             second.append((one, ways[1]))
             one.answered |= one.flow.protocol != SCTP
-        passed, mismatch = self._sent(first, begun=True)
-        if mismatch is None:
-            again, mismatch = self._sent(second, begun=True)
-            self._tally.kept += len(again)
-            self._tally.cut += len(live) - len(again)
-            return again, mismatch
-        return passed, mismatch
+        _, mismatch = self._sent(first, begun=True)
+        if mismatch is not None:
+            return mismatch
+        passed, mismatch = self._sent(second, begun=True)
+        standing = {id(one) for one in passed}
+        for one in live:
+            stood, one.stands = one.stands, id(one) in standing
+            self._tally.kept += stood and one.stands
+            self._tally.cut += stood and not one.stands
+            self._tally.healed += one.stands and not stood
+        # Of a handshake that was cut, one router has seen more than the other: TCP would begin again, with a SYN.
+        half = {id(one) for one, turn in first if one.flow.protocol == TCP and turn in ("open", "answer")}
+        live[:] = [one for one in live if one.stands or id(one) not in half]
+        return mismatch
 
     def _conversation(self, fresh: list[Live]) -> Case | None:
         """Let half of the flows be answered: answers pass whatever the rules say, and so do errors (S13)."""
@@ -147,10 +176,7 @@ class _Stage:
         through = []
         for (one, turn), wanted, where in zip(shots, expected, arrived, strict=True):
             one.history.append(Step(self._number, turn))
-            self._tally.packets += 1
-            self._tally.allowed += wanted
-            kind = "again" if begun and turn == "open" else turn
-            self._tally.turns[kind] = self._tally.turns.get(kind, 0) + 1
+            self._tally.count("again" if begun and turn == "open" else turn, passed=wanted)
             if where != place(one.flow, turn, wanted):
                 words = (
                     f"{turn} came out at {sorted(where) or 'no NIC'}, expected to {'pass' if wanted else 'be dropped'}"
@@ -163,14 +189,4 @@ class _Stage:
 
 def place(flow: Flow, turn: Turn, wanted: bool) -> frozenset[str]:
     """Return where a turn must come out: at the other end, and nowhere else."""
-    from fuzz.shots import backwards
-
     return frozenset([flow.sender if backwards(turn) else flow.receiver]) if wanted else frozenset()
-
-
-def campaigns(rig: Rig, seed: int, until: float) -> Iterator[tuple[Tally, Case | None]]:
-    """Run chains until a monotonic time; yield after each."""
-    campaign = Campaign(rig, seed)
-    while time.monotonic() < until:
-        mismatch = campaign.chain()
-        yield campaign.tally, mismatch

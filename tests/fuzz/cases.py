@@ -1,11 +1,12 @@
 """A mismatch as a value: replayed on a rig, shrunk to what is needed for it, and kept as a file.
 
 A case is one flow, the scenes that it lived in, and what was sent of it in which scene. The file holds just that, with
-the oracle's and the kernel's answers in words; `tests/traffic/test_kernel_agrees.py` replays every file.
+the oracle's and the kernel's answers in words; `tests/traffic/test_regressions.py` replays every file.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from copy import deepcopy
 from dataclasses import dataclass, replace
@@ -70,8 +71,9 @@ def replay(rig: Rig, case: Case) -> str | None:
     return None
 
 
-def shrink(rig: Rig, case: Case) -> Case:
-    """Drop greedily whatever the mismatch does not need; a case that is not seen again is returned as it is."""
+def shrink(rig: Rig, case: Case, seconds: float = 240.0) -> Case:
+    """Drop greedily whatever the mismatch does not need, for some time; a case not seen again is returned as it is."""
+    until = time.monotonic() + seconds
     words = replay(rig, case)
     if words is None:
         return replace(case, words=f"not seen again: {case.words}")
@@ -80,6 +82,8 @@ def shrink(rig: Rig, case: Case) -> Case:
     while progress:
         progress = False
         for smaller in _smaller(case):
+            if time.monotonic() > until:
+                break
             try:
                 words = replay(rig, smaller)
             except (EnforcerError, AssertionError):

@@ -41,11 +41,11 @@ def random_scene(rng: Random) -> Scene:
 
 
 def changed(rng: Random, scene: Scene) -> Scene:
-    """Draw a change of a scene: one to three steps, each something that an operator may do (S14)."""
+    """Draw a change of a scene: a few steps, each something that an operator may do (S14)."""
 
     def draw() -> Scene:
         new = deepcopy(scene)
-        for _ in range(rng.choice((1, 1, 2, 3))):
+        for _ in range(rng.choice((1, 2, 3, 5, 8))):
             rng.choice(_CHANGES)(rng, new)
         return new
 
@@ -175,6 +175,22 @@ def _add_rule(rng: Random, scene: Scene) -> None:
     rules.insert(rng.randrange(len(rules) + 1), rule(rng))
 
 
+def _front_rule(rng: Random, scene: Scene) -> None:
+    """Put a rule before all others: what cuts flows, or lets them go on again, as an operator in haste does it."""
+    for family in rng.choice(((4,), (6,), (4, 6))):
+        front = {"direction": "ingress", "ethertype": f"IPv{family}", "priority": 1, "action": "deny"}
+        if rng.random() < 0.3:
+            front["direction"] = "egress"
+        if rng.random() < 0.3:
+            front["action"] = "allow"
+        if rng.random() < 0.5:
+            front["protocol"] = rng.choice(("tcp", "udp", "icmp" if family == 4 else "icmpv6"))
+        if rng.random() < 0.5:
+            _remote(rng, front, family)
+        first = scene["nics"][rng.choice(GUARDED)]["security_groups"][0]
+        next(group for group in scene["security_groups"] if group["name"] == first)["rules"].insert(0, front)
+
+
 def _remove_rule(rng: Random, scene: Scene) -> None:
     rules = _any_group(rng, scene)["rules"]
     if rules:
@@ -239,6 +255,7 @@ def _change_revoke(rng: Random, scene: Scene) -> None:
 
 
 _CHANGES: tuple[Callable[[Random, Scene], None], ...] = (
+    *(_front_rule,) * 6,
     *(_add_rule, _remove_rule, _edit_rule, _edit_rule, _edit_rule, _shuffle_rules, _move_nic, _move_nic),
     *(_change_type, _change_entries, _change_entries, _change_addresses, _change_limits, _change_revoke),
 )
