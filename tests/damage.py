@@ -70,7 +70,7 @@ DAMAGES: dict[str, Callable[[], Ruleset]] = {
     ),
     "a set that does not exist": lambda: with_objects(asks(InSet(ADDRESS, "x_nowhere"), ACCEPT)),
     "a map that does not exist": lambda: with_objects(asks(Dispatch(ADDRESS, "x_nowhere"))),
-    "a loaded map that does not exist": lambda: with_objects(asks(Load(ADDRESS[0], "x_nowhere"))),
+    "a loaded map that does not exist": lambda: with_objects(asks(Load(ADDRESS, "x_nowhere"))),
     "a timeout that does not exist": lambda: with_objects(asks(UseTimeout("x_nowhere"))),
     "a set of another type": lambda: with_objects(EMPTY, asks(InSet((Field.IPV6_SOURCE,), "x_set"), ACCEPT)),
     "a set with fewer parts": lambda: with_objects(EMPTY, asks(InSet((Field.IIF, *ADDRESS), "x_set"), ACCEPT)),

@@ -134,9 +134,10 @@ class Tracer:
                 case Match():
                     if not self._matches(packet, trace, statement):
                         return None, ""
-                case InSet(fields, name, negated):
+                case InSet(fields, name, negated, mask):
                     trace.lookups += 1
-                    found = table.find(name, self._key(packet, trace, fields), set_of=None)
+                    key = self._key(packet, trace, fields)
+                    found = table.find(name, key if mask is None else (key[0] & mask,), set_of=None)
                     if (found is not None) == negated:
                         return None, ""
                 case Dispatch(fields, name):
@@ -146,12 +147,13 @@ class Tracer:
                         assert isinstance(found.value, Verdict)
                         return found.value, found.comment
                     return None, ""
-                case Load(read, name):
+                case Load(fields, name):
                     trace.lookups += 1
-                    found = table.find(name, self._key(packet, trace, (read,)), set_of="classid")
+                    found = table.find(name, self._key(packet, trace, fields), set_of="classid")
                     if found is None:
                         return None, ""
                     assert isinstance(found.value, int)
+                    trace.by = found.comment or trace.by
                     trace.priority = found.value
                 case SetPriority(value):
                     trace.priority = value

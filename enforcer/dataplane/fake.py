@@ -204,8 +204,8 @@ def _statement(statement: Statement, table: Table, sets: Mapping[str, Set]) -> I
             wanted = None
         case Dispatch(fields, name):
             wanted = "verdict"
-        case Load(field, name):
-            fields, wanted = (field,), "classid"
+        case Load(fields, name):
+            wanted = "classid"
         case UseTimeout(name):
             if name not in {timeout.name for timeout in table.timeouts}:
                 yield f"timeout {name} does not exist"

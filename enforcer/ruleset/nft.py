@@ -124,11 +124,12 @@ class Match:
 
 @dataclass(frozen=True, slots=True)
 class InSet:
-    """`a . b @set` or, negated, `a . b != @set`."""
+    """`a . b @set` or, negated, `a . b != @set`; a single field may be masked first."""
 
     fields: tuple[Field, ...]
     set: str
     negated: bool = False
+    mask: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,9 +142,9 @@ class Dispatch:
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """`meta priority set a map @map`: no element: the rule ends and leaves the priority as it was."""
+    """`meta priority set a . b map @map`: no element: the rule ends and leaves the priority as it was."""
 
-    field: Field
+    fields: tuple[Field, ...]
     map: str
 
 
@@ -229,6 +230,7 @@ class Set:
 
     `fixed`: the name stays while the elements change; otherwise the name stands for the content, or, if it `grows`,
     for what its elements mean: they are added in place, and which of them are there makes no difference to others.
+    `size` bounds the elements, 0 does not: the kernel has a faster set for few elements of few bytes.
     """
 
     name: str
@@ -239,6 +241,7 @@ class Set:
     counted: bool = False
     fixed: bool = False
     grows: bool = False
+    size: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,9 +2,11 @@
 
     classify   address ──▶ class         two maps, shared by all policies of a namespace and family
     local      class ──▶ local class     one small map per policy
-    verdict    local class . protocol . sub-key ──▶ return | drop     up to four maps per policy (`levels`)
+    verdict    local class . protocol . sub-key ──▶ allowed | denied  up to four maps per policy (`levels`)
 
-The verdict maps are asked for the packet's local class and, if that says nothing, for the rest of the addresses.
+The verdict maps are asked for the packet's local class and, if that says nothing, for the rest of the addresses. What
+they yield is a class too, `ALLOWED` or `DENIED`, and no verdict of nft's: with every transaction that adds a rule the
+kernel walks through all verdict maps, element by element, to see where they lead.
 
 The packet's priority is the register that carries the class from one lookup to the next: at these hooks it decides
 nothing yet, while the packet mark does (policy routing). It is set back to 0 after a judgement that used it.
@@ -28,7 +30,6 @@ from enforcer.ruleset.nft import (
     RETURN,
     Chain,
     Counter,
-    Dispatch,
     Element,
     Field,
     Interval,
@@ -39,6 +40,7 @@ from enforcer.ruleset.nft import (
     Set,
     SetPriority,
     Verdict,
+    goto,
     jump,
     rule,
 )
@@ -47,6 +49,11 @@ SOURCE: dict[Family, Field] = {4: Field.IPV4_SOURCE, 6: Field.IPV6_SOURCE}
 DESTINATION: dict[Family, Field] = {4: Field.IPV4_DESTINATION, 6: Field.IPV6_DESTINATION}
 ICMP_OF: dict[Family, int] = {4: ICMP, 6: ICMPV6}
 NO_MATCH = "no rule matches"
+FIRST_VERDICT = 0xFFFF_0000
+DENIED, ALLOWED = FIRST_VERDICT, FIRST_VERDICT + 1
+"""What verdict maps yield; no local class is as high."""
+
+DECIDED = Chain(names.DECIDED, (rule(Match(Field.PRIORITY, ALLOWED), RETURN), rule(DROP)), fixed=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,14 +109,14 @@ def _classify(addresses: AddressMap, field: Field, hosts: Set, pieces: Set) -> I
     if len(addresses.pieces) == 1:
         yield rule(SetPriority(addresses.pieces[0][1]))
         if addresses.hosts:
-            yield rule(Load(field, hosts.name))
+            yield rule(Load((field,), hosts.name))
         return
     if not addresses.hosts:
-        yield rule(Load(field, pieces.name))
+        yield rule(Load((field,), pieces.name))
         return
     yield rule(SetPriority(0))
-    yield rule(Load(field, hosts.name))
-    yield rule(Match(Field.PRIORITY, 0), Load(field, pieces.name))
+    yield rule(Load((field,), hosts.name))
+    yield rule(Match(Field.PRIORITY, 0), Load((field,), pieces.name))
 
 
 def by_address(policy: SidePolicy) -> bool:
@@ -122,11 +129,10 @@ def lower_policy(policy: SidePolicy, classify: Classifier) -> tuple[Judge, tuple
 
     The reply direction asks the same maps in reverse: the peer is at the other end, the port is the source port.
     """
-    scratch = by_address(policy)
     chain, reply = names.POLICY.format(policy.key), names.POLICY_REPLY.format(policy.key)
     found = levels(policy)
     sets = tuple(_sets(policy, found))
-    default = found.classes[0][1] if found.classes and not scratch else None
+    default = found.classes[0][1] if found.classes and not by_address(policy) else None
     inward = policy.direction is Direction.INGRESS
     comment = f"{policy.direction} IPv{policy.family}: {', '.join(policy.groups)}"
     chains = (
@@ -143,7 +149,7 @@ def lower_policy(policy: SidePolicy, classify: Classifier) -> tuple[Judge, tuple
             f"{comment} (replies)",
         ),
     )
-    return Judge(chain, reply, scratch), sets, chains
+    return Judge(chain, reply, bool(sets)), sets, chains
 
 
 def _chain(
@@ -153,9 +159,11 @@ def _chain(
     icmp = ICMP_OF[policy.family]
     if prefix:
         yield rule(jump(classify))
-        yield rule(Load(Field.PRIORITY, names.LOCAL.format(policy.key)))
+        yield rule(Load((Field.PRIORITY,), names.LOCAL.format(policy.key)))
         yield rule(Match(Field.PRIORITY, UNCLASSED, ">="), SetPriority(REST))
-    verdicts = [entry for entry in sets if entry.value == "verdict"]
+    verdicts = [entry for entry in sets if entry.counted]
+    if verdicts and not prefix:
+        yield rule(SetPriority(REST))
     for entry in verdicts:
         yield from _ask(entry, prefix, icmp, reply=reply)
     if prefix and (for_all := [found for entry in verdicts if (found := _of_rest(entry)).elements]):
@@ -174,25 +182,31 @@ def _of_rest(entry: Set) -> Set:
 
 
 def _ask(entry: Set, prefix: tuple[Field, ...], icmp: int, *, reply: bool) -> Iterator[Rule]:
-    """Ask one verdict map, by the port where it has one.
+    """Ask one verdict map, and end if it had an answer."""
+    yield from _load(entry, prefix, icmp, reply=reply)
+    yield rule(Match(Field.PRIORITY, FIRST_VERDICT, ">="), goto(names.DECIDED))
+
+
+def _load(entry: Set, prefix: tuple[Field, ...], icmp: int, *, reply: bool) -> Iterator[Rule]:
+    """Load the answer of one verdict map, by the port where it has one.
 
     The port of a reply is its source port, and so are type and code of ICMP. The protocol is part of the key, so a
     guard is needed only where one map has both kinds: what ICMP has in the place of a port is a checksum.
     """
     if len(entry.key) <= len(prefix) + 1:
-        yield rule(Dispatch(entry.key, entry.name))
+        yield rule(Load(entry.key, entry.name))
         return
     key = (*prefix, Field.L4PROTO)
     kinds = {element.key[len(prefix)] == icmp for element in entry.elements}
     if reply:
-        yield rule(Dispatch((*key, Field.SOURCE_PORT), entry.name))
+        yield rule(Load((*key, Field.SOURCE_PORT), entry.name))
         return
     if False in kinds:
         guard = (Match(Field.L4PROTO, icmp, "!="),) if True in kinds else ()
-        yield rule(*guard, Dispatch((*key, Field.DESTINATION_PORT), entry.name))
+        yield rule(*guard, Load((*key, Field.DESTINATION_PORT), entry.name))
     if True in kinds:
         guard = (Match(Field.L4PROTO, icmp),) if False in kinds else ()
-        yield rule(*guard, Dispatch((*key, Field.SOURCE_PORT), entry.name))
+        yield rule(*guard, Load((*key, Field.SOURCE_PORT), entry.name))
 
 
 def _prefix(policy: SidePolicy) -> tuple[Field, ...]:
@@ -202,6 +216,10 @@ def _prefix(policy: SidePolicy) -> tuple[Field, ...]:
 
 def _verdict(decider: Decider) -> Verdict:
     return RETURN if decider.action is Action.ALLOW else DROP
+
+
+def _answer(decider: Decider) -> int:
+    return ALLOWED if decider.action is Action.ALLOW else DENIED
 
 
 def local_elements(policy: SidePolicy) -> tuple[Element, ...]:
@@ -224,5 +242,5 @@ def _sets(policy: SidePolicy, found: Levels) -> Iterator[Set]:
     skip = 0 if prefix else 1  # where addresses make no difference, keys have no class
     for name, fields, keys, interval in entries:
         if keys:
-            elements = tuple(Element(key[skip:], _verdict(decider), str(decider)) for key, decider in keys)
-            yield Set(name.format(policy.key), fields, elements, "verdict", interval=interval, counted=True)
+            elements = tuple(Element(key[skip:], _answer(decider), str(decider)) for key, decider in keys)
+            yield Set(name.format(policy.key), fields, elements, "classid", interval=interval, counted=True)

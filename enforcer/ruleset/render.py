@@ -79,6 +79,8 @@ def set_block(entry: Set) -> Iterator[str]:
     """Print a set or map with its elements, one a line."""
     yield f"\t{'map' if entry.value else 'set'} {identifier(entry.name)} {{"
     yield f"\t\t{set_type(entry)}"
+    if entry.size:
+        yield f"\t\tsize {entry.size}"
     if entry.interval:
         yield "\t\tflags interval"
     if entry.counted:
@@ -142,6 +144,8 @@ def part_text(kind: KeyType, part: KeyPart) -> str:
             return classid(part)
         case KeyType.TARGET:
             return f"0x{part:032x}"
+        case KeyType.MARK:
+            return f"0x{part:08x}"
         case _:
             return str(part)
 
@@ -178,12 +182,13 @@ def statement_text(statement: Statement) -> str:
             masked = "" if mask is None else f" & 0x{mask:08x}"
             operator = "" if op == "==" and mask is None else f"{op} "
             return f"{field.text}{masked} {operator}{shown}"
-        case InSet(fields, name, negated):
-            return f"{fields_text(fields)} {'!= ' if negated else ''}@{identifier(name)}"
+        case InSet(fields, name, negated, mask):
+            masked = "" if mask is None else f" & 0x{mask:08x}"
+            return f"{fields_text(fields)}{masked} {'!= ' if negated else ''}@{identifier(name)}"
         case Dispatch(fields, name):
             return f"{fields_text(fields)} vmap @{identifier(name)}"
-        case Load(field, name):
-            return f"meta priority set {field.text} map @{identifier(name)}"
+        case Load(fields, name):
+            return f"meta priority set {fields_text(fields)} map @{identifier(name)}"
         case SetPriority(value):
             return f"meta priority set {classid(value)}"
         case SetMark(field, keep, bits):

@@ -23,11 +23,13 @@ from enforcer.ruleset.nft import (
     Chain,
     Counter,
     Dispatch,
+    Element,
     Field,
     Hook,
     InSet,
     Match,
     Rule,
+    Set,
     SetMark,
     Timeout,
     UseTimeout,
@@ -55,18 +57,18 @@ _IPV4, _IPV6 = Match(Field.NFPROTO, "ipv4"), Match(Field.NFPROTO, "ipv6")
 
 def inet_chains(namespace: NamespaceProgram, generation: int) -> tuple[Chain, ...]:
     """Build the fixed chains of the inet table; chains come after those that they name."""
-    stamp = stamp_bits(namespace, generation)
     mask, bit = namespace.marks.connection_mask, namespace.marks.packet_bit
-    stamped = rule(Match(Field.CT_MARK, stamp, "==", mask), ACCEPT)
+    stamped = rule(InSet((Field.CT_MARK,), names.IN_FORCE, mask=mask), ACCEPT)
     return (
         *_dhcp_chains(),
         _fixed(names.TIMEOUTS, *_timeouts()),
         _fixed(
             names.STAMP,
             rule(Match(Field.CT_STATE, "new"), jump(names.TIMEOUTS)),
-            rule(SetMark(Field.CT_MARK, ALL_BITS ^ mask, stamp)),
+            rule(jump(names.MARK)),
             rule(ACCEPT),
         ),
+        mark_chain(namespace, generation),
         _fixed(names.LINK_FROM, *_link_from()),
         _fixed(names.LINK_TO, *_link_to()),
         _fixed(names.BEGIN_FROM, _syn_only(), rule(Dispatch((Field.UDP_SOURCE_PORT,), names.DHCP_FROM))),
@@ -99,6 +101,21 @@ def inet_chains(namespace: NamespaceProgram, generation: int) -> tuple[Chain, ..
         ),
         _fixed(names.POSTROUTING, stamped, *_postrouting(namespace), hook=Hook("postrouting", 150)),
     )
+
+
+def mark_chain(namespace: NamespaceProgram, generation: int) -> Chain:
+    """Build the chain that stamps a flow.
+
+    Its only rule has no verdict and asks no set: replacing it does not make the kernel walk all chains and maps again.
+    """
+    keep = ALL_BITS ^ namespace.marks.connection_mask
+    return _fixed(names.MARK, rule(SetMark(Field.CT_MARK, keep, stamp_bits(namespace, generation))))
+
+
+def in_force(namespace: NamespaceProgram, generation: int) -> Set:
+    """Build the set of the one stamp that lets a packet pass unasked; two fit, for the moment of a change."""
+    stamp = Element((stamp_bits(namespace, generation),))
+    return Set(names.IN_FORCE, (Field.CT_MARK,), (stamp,), fixed=True, size=2)
 
 
 def stamp_bits(namespace: NamespaceProgram, generation: int) -> int:

@@ -10,7 +10,7 @@ from policies import compiled, random_policies, three_hosts
 
 from enforcer.model import Policy
 from enforcer.ruleset import lower, names
-from enforcer.ruleset.nft import Dispatch, InSet, Interval, Load, Ruleset, Set, UseTimeout, Verdict
+from enforcer.ruleset.nft import Dispatch, InSet, Interval, Load, Ruleset, Set, SetMark, UseTimeout, Verdict
 from enforcer.ruleset.nics import link_local
 from enforcer.ruleset.skeleton import stamp_bits
 
@@ -195,4 +195,22 @@ def test_a_program_lowered_for_another_generation_differs_in_the_stamp_alone():
         for chain, other in zip(before.chains, after.chains, strict=True)
         if chain != replace(other, name=chain.name)
     ]
-    assert changed == ["stamp", "prerouting", "to_host", "postrouting"]
+    assert changed == ["mark_flow"]
+    sets = [
+        entry.name
+        for before, after in zip(one.tables, two.tables, strict=True)
+        for entry, other in zip(before.sets, after.sets, strict=True)
+        if entry != other
+    ]
+    assert sets == ["in_force"]
+
+
+def test_a_change_of_generation_does_not_make_the_kernel_walk_every_map():
+    # It does so for a rule that ends in a verdict or asks a set, and looks into each verdict map on its way: these are
+    # about NICs, and the maps of the policies are none.
+    table = lower(compiled(three_hosts(RULES))).table("inet")
+    assert [type(s) for one in table.chains if one.name == "mark_flow" for r in one.rules for s in r.statements] == [
+        SetMark
+    ]
+    verdicts = {entry.name for entry in table.sets if entry.value == "verdict"}
+    assert not {name for name in verdicts if name.startswith(("verdict_", "local_", "host", "piece"))}

@@ -48,7 +48,7 @@ from enforcer.ruleset.render import chain_block, element_texts, rule_text, set_b
         (InSet((Field.IIF, Field.IPV4_SOURCE), "source4"), "iif . ip saddr @source4"),
         (InSet((Field.OIFNAME,), "nic_name", negated=True), "oifname != @nic_name"),
         (Dispatch((Field.L4PROTO, Field.DESTINATION_PORT), "v"), "meta l4proto . th dport vmap @v"),
-        (Load(Field.IPV6_SOURCE, "host6_x"), "meta priority set ip6 saddr map @host6_x"),
+        (Load((Field.IPV6_SOURCE,), "host6_x"), "meta priority set ip6 saddr map @host6_x"),
         (SetPriority(0x1234_5678), "meta priority set 1234:5678"),
         (SetMark(Field.CT_MARK, 0xFF, 0x100), "ct mark set ct mark & 0x000000ff | 0x00000100"),
         (UseTimeout("tcp_ip"), 'ct timeout set "tcp_ip"'),
