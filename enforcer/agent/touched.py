@@ -107,7 +107,7 @@ def _rules(data: list[Any], before: list[Any], group: SecurityGroup) -> Iterator
     """Yield the rules of a group: as they were read before where they have an id and are written the same."""
     known = {raw["id"]: (raw, rule) for raw, (_, rule) in zip(before, group.listed(), strict=True) if raw.get("id")}
     for raw in data:
-        written, rule = known.get(raw.get("id"), (None, None))
+        written, rule = known.get(str(raw.get("id")), (None, None)) if isinstance(raw, dict) else (None, None)
         yield rule if rule is not None and written == raw else raw
 
 
