@@ -18,7 +18,7 @@ from enforcer.agent.api import edits, policy
 from enforcer.agent.api.context import Context, NotAllowed, Refused
 from enforcer.agent.api.documents import Refusal, Said
 from enforcer.agent.store import Conflict, UnknownRevision
-from enforcer.errors import EnforcerError, PolicyError, Problem, UsageError
+from enforcer.errors import AttachmentRefused, EnforcerError, PolicyError, Problem, UsageError
 
 STATUSES: tuple[tuple[type[EnforcerError], int], ...] = (
     (Conflict, 409),
@@ -27,6 +27,7 @@ STATUSES: tuple[tuple[type[EnforcerError], int], ...] = (
     (PolicyError, 422),
     (NotAllowed, 403),
     (Refused, 424),
+    (AttachmentRefused, 424),
 )
 """The status of each error, the first that fits; everything else is 503: it is not the client's fault."""
 

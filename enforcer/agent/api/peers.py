@@ -18,7 +18,9 @@ from typing import Any, ClassVar
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 SO_PEERGROUPS = 59
-MOST_GROUPS = 65536
+MOST_GROUPS = 256
+"""As many as Python asks for; of a user with more, the first group counts alone."""
+
 MOST_CONNECTIONS = 256
 MOST_OF_ONE = 64
 """Connections at once: of all, and of one user other than root."""

@@ -57,7 +57,6 @@ class Server:
         if access.others_read:
             context.writers = frozenset() if group is None else frozenset((group,))
         app = create_app(context)
-        app.openapi()  # made now: in the first request it would take a second
         config = uvicorn.Config(
             Limits(app),
             http=PeerProtocol,
