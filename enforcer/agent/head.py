@@ -74,32 +74,36 @@ class Head:
         `allowed` raises if nothing may change just now. `notes` are written with it, given the head before it. Raises
         PolicyError with all that would be wrong, Conflict if the head is not `if_revision`.
         """
-        for attempt in range(ATTEMPTS):
+        attempts = 1 if if_revision is not None else ATTEMPTS
+        while True:
+            attempts -= 1
             with self._lock:
                 allowed()
                 number, desired = self._now()
                 if if_revision is not None and if_revision != number:
                     raise Conflict(_moved(number, if_revision))
                 planned = make(desired)
-                if not planned.changes:
-                    return None, planned.said
-                after = desired.with_changes(planned.changes)
                 try:
-                    made = self._store.propose(
-                        planned.changes,
-                        author=author,
-                        message=message or planned.said,
-                        if_revision=number,
-                        notes=notes(number),
-                    )
+                    return self._proposed(planned, author, message, notes), planned.said
                 except Conflict:
-                    if attempt + 1 == ATTEMPTS or if_revision is not None:
+                    if not attempts:
                         raise
-                    continue
-                self._at = (made.number, after)
-                self._pending.append(made.number)
-                return made, planned.said
-        raise AssertionError("unreachable")
+
+    def _proposed(
+        self, planned: Planned, author: Author, message: str, notes: Callable[[int], Collection[Change]]
+    ) -> Revision | None:
+        """Judge and propose what is planned for the head as `_now` has just found it."""
+        if not planned.changes:
+            return None
+        number, desired = self._now()
+        after = desired.with_changes(planned.changes)
+        words = message or planned.said
+        made = self._store.propose(
+            planned.changes, author=author, message=words, if_revision=number, notes=notes(number)
+        )
+        self._at = (made.number, after)
+        self._pending.append(made.number)
+        return made
 
     def at(self, number: int) -> dict[str, str]:
         """Return the resources as of a revision."""
