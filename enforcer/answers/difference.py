@@ -6,11 +6,13 @@ Example: `differences(old, new, regions(old, new))`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from enforcer.model import Action, Policy, Traffic
-from enforcer.semantics import Cell, Oracle, matrix
+from enforcer.model import Action, Policy, Traffic, endpoint
+from enforcer.semantics import Cell, Oracle, explain, matrix
+
+Question = tuple[str, str, Traffic]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,13 +44,37 @@ class Difference:
 
 def differences(old: Policy | Oracle, new: Policy | Oracle, traffics: Sequence[Traffic]) -> tuple[Difference, ...]:
     """Return what changes between two policies, in the order of the new one's matrix; what is gone comes last."""
-    before = {(cell.src, cell.dst, cell.traffic): cell for cell in matrix(old, traffics)}
-    after = {(cell.src, cell.dst, cell.traffic): cell for cell in matrix(new, traffics)}
+    return _differing(matrix(old, traffics), matrix(new, traffics))
+
+
+def differences_among(
+    old: Policy | Oracle, new: Policy | Oracle, questions: Collection[Question]
+) -> tuple[Difference, ...]:
+    """Return what changes of some cells: source, destination and traffic each, by the names of the matrix."""
+    return _differing(_cells(Oracle.of(old), questions), _cells(Oracle.of(new), questions))
+
+
+def _differing(old: Iterable[Cell], new: Iterable[Cell]) -> tuple[Difference, ...]:
+    before = {(cell.src, cell.dst, cell.traffic): cell for cell in old}
+    after = {(cell.src, cell.dst, cell.traffic): cell for cell in new}
     return tuple(
         Difference(*key, before.get(key), after.get(key))
         for key in dict.fromkeys((*after, *before))
         if _allowed(before.get(key)) != _allowed(after.get(key))
     )
+
+
+def _cells(oracle: Oracle, questions: Collection[Question]) -> Iterator[Cell]:
+    known = set(hosts(oracle.policy))
+    ends = {name: endpoint(oracle.policy, name) for src, dst, _ in questions for name in (src, dst) if name in known}
+    for src, dst, traffic in questions:
+        if src in ends and dst in ends:
+            yield Cell(src, dst, traffic, explain(oracle, ends[src], ends[dst], traffic))
+
+
+def hosts(policy: Policy) -> tuple[str, ...]:
+    """Return the names of the matrix: ECSs, then external hosts, each in file order."""
+    return (*(ecs.name for ecs in policy.ecs), *(host.name for host in policy.external_hosts))
 
 
 def _allowed(cell: Cell | None) -> bool:

@@ -7,6 +7,7 @@ import click
 from enforcer import __version__
 from enforcer.cli import daemon, explain, host, lab, matrix, offline, output
 from enforcer.cli.completion import completion
+from enforcer.cli.plan import plan_command
 
 
 @click.group(cls=output.Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -28,6 +29,7 @@ for _command in (
     explain.explain_command,
     matrix.matrix_command,
     offline.schema_command,
+    plan_command,
     host.apply_command,
     host.clear_command,
     daemon.daemon_command,

@@ -69,6 +69,18 @@ def paragraphs(told: Iterable[Iterable[str]]) -> None:
             click.echo((click.style(first, fg=colour, bold=True) if colour else first) + colon + rest)
 
 
+def plan(told: Iterable[Iterable[str]]) -> None:
+    """Print a plan: the first line is the answer, the others are sections; what comes is green, what goes is red."""
+    colours = {"+": "green", "-": "red", "~": "yellow", "opens": "green", "closes": "red"}
+    for number, lines in enumerate(told):
+        if number:
+            click.echo()
+        for place, line in enumerate(lines):
+            sign = line.strip().partition(" ")[0].rstrip(":")
+            colour = colours.get(sign) if place else None
+            click.echo(click.style(line, fg=colour, bold=number == 0))
+
+
 def _cell(value: object) -> str:
     text = str(value).replace("[", r"\[")
     return {

@@ -18,12 +18,15 @@ from enforcer.model import IPAddress, Policy, Rule, Traffic
 
 def matches(policy: Policy, rule: Rule, peer: IPAddress, traffic: Traffic, members: Set[IPAddress]) -> bool:
     """Say whether the rule matches; `members` are the addresses of its `remote_group` as seen from the NIC's VPC."""
+    return rule.family == peer.version and speaks_of(rule, traffic) and _peer_matches(policy, rule, peer, members)
+
+
+def speaks_of(rule: Rule, traffic: Traffic) -> bool:
+    """Say whether the rule matches the traffic of some peer."""
     return (
-        rule.family == peer.version
-        and (rule.protocol is None or rule.protocol == traffic.protocol)
+        (rule.protocol is None or rule.protocol == traffic.protocol)
         and _port_matches(rule, traffic)
         and _icmp_matches(rule, traffic)
-        and _peer_matches(policy, rule, peer, members)
     )
 
 

@@ -191,9 +191,9 @@ def pumping(*streams: Stream) -> Iterator[Pump]:
         pump.stop()
 
 
-def udp(stand: Stand, client: str, server: str, port: int, family: Family = 4, to: str = "") -> Stream:
-    """Open a UDP conversation; `to` is the server's address as the client knows it."""
-    near, far = stand.udp(client, 0, family), stand.udp(server, port, family)
+def udp(stand: Stand, client: str, server: str, port: int, family: Family = 4, to: str = "", own: str = "") -> Stream:
+    """Open a UDP conversation; `to` is the server's address as the client knows it, `own` the one that it has."""
+    near, far = stand.udp(client, 0, family), stand.udp(server, port, family, address=own)
     near.connect((to or stand.address(server, family), port))
     ends = (End(Datagrams(near)), End(Datagrams(far)))
     far.connect(_begun(*ends))

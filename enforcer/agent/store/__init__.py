@@ -3,10 +3,8 @@
 interface   what a store is, with etcd's semantics: whoever keeps that can take its place
 sqlite      the embedded one: SQLite in a file
 opening     its files: made, locked, and checked before anything is read from them
-dropping    how much history is kept
 """
 
-from enforcer.agent.store.dropping import Keep
 from enforcer.agent.store.interface import (
     Author,
     Change,
@@ -18,7 +16,7 @@ from enforcer.agent.store.interface import (
     StoreFailed,
     UnknownRevision,
 )
-from enforcer.agent.store.sqlite import SqliteStore
+from enforcer.agent.store.sqlite import Keep, SqliteStore
 
 __all__ = [
     "Author",
