@@ -122,6 +122,7 @@ def _ended(
     """Find the addresses whose conversations end (S14): none of their interfaces had them before.
 
     An address that comes is among them: if we crashed before its last owner's conversations were ended, they are now.
+    One whose NIC has lost its `port_security` is not: nobody else has it, and nothing is filtered there any more.
     `before` None: we know nothing of an earlier life, and end nothing.
     """
     if before is None:
@@ -132,6 +133,8 @@ def _ended(
             for network in nic.addresses:
                 if network.num_addresses == 1:
                     after.setdefault(network.network_address, set()).add(nic.interface)
+    for address, interfaces in before.items():
+        after.setdefault(address, set()).update(interfaces & set(namespace.declared))
     return {
         each for each in before.keys() | after.keys() if before.get(each, frozenset()).isdisjoint(after.get(each, ()))
     }
