@@ -89,10 +89,16 @@ class StoreContract(RuleBasedStateMachine):
     @rule(data=st.data(), outcome=st.sampled_from((Outcome.IN_FORCE, Outcome.IN_FORCE, Outcome.REFUSED)))
     def settle(self, data: st.DataObject, outcome: Outcome) -> None:
         chosen = data.draw(st.lists(st.sampled_from(self.proposed()), min_size=1, unique=True))
+        told: list[Revision] = []
+        self.store.when_settled(chosen[0], told.append)
+        assert told == []
         self.store.settle(chosen, outcome, "why")
         for number in chosen:
             self.revisions[number - 1] = replace(self.revisions[number - 1], outcome=outcome, reason="why")
             assert self.store.settled(number, 0) == self.revisions[number - 1]
+        assert told == [self.revisions[chosen[0] - 1]]
+        self.store.when_settled(chosen[-1], told.append)
+        assert told[1:] == [self.revisions[chosen[-1] - 1]]
 
     @precondition(lambda self: self.revisions)
     @rule()

@@ -6,6 +6,7 @@ request ──api──▶ edits ──propose──▶ Store ──watch──�
 
 store      resources under keys, revisions, watches; the only place where the API and the enforcing loop meet
 resources  a policy file ⇄ resources                                             (pure)
+desired    what is wanted as of a revision, and what a change would make of it (pure); touched, indexes: by look-up
 edits      single edits (a rule added, a NIC attached …) → changes of resources  (pure)
 decide     the next step, from what is wanted, in force and seen                 (pure)
 places     the namespaces: each changed, repaired and closed on its own
@@ -15,5 +16,5 @@ events     interfaces that come and go, and what others do to our tables
 daemon     the process; boot: the state that is loaded before the network comes up
 plan       what a change would do, before it is done
 seeing     status, hits, traces, the deny log, metrics
-api        HTTP over a UNIX socket
+api        HTTP over a UNIX socket; head, where changes are judged; confirming, what goes back by itself
 """

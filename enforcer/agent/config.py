@@ -2,6 +2,8 @@
 
     state_dir = "/var/lib/enforcer"
     socket = "/run/enforcer/enforcer.sock"
+    group = "enforcer"          # who may change things, besides root
+    others_read = false         # everybody else may look
     log_level = "info"
     audit_seconds = 30
 
@@ -30,6 +32,8 @@ class Config(BaseModel):
 
     state_dir: Path = STATE_DIR
     socket: Path = SOCKET
+    group: str = "enforcer"
+    others_read: bool = False
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     audit_seconds: float = Field(30.0, ge=0.1, le=86400)
 

@@ -51,7 +51,7 @@ class Daemon:
         self,
         config: Config,
         reread: Callable[[], Config],
-        serve: Callable[[Store, Config], Api] | None = None,
+        serve: Callable[[Store, Config, Loop], Api] | None = None,
         observer: Observer | None = None,
     ) -> None:
         self._config, self._reread, self._serve = config, reread, serve
@@ -91,7 +91,7 @@ class Daemon:
         proposals = Proposals(store, mailbox, loop.last, self._observer.failed)
         audit = Audit(kernel, mailbox, lambda: self._config.audit_seconds, self._observer.failed)
         looping = threading.Thread(target=self._loop, args=(loop,), name="loop")
-        api = self._serve(store, self._config) if self._serve else None
+        api = self._serve(store, self._config, loop) if self._serve else None
         for part in (looping, proposals, audit):
             part.start()
         if api:

@@ -18,7 +18,7 @@ from functools import cached_property
 from typing import Any
 
 from enforcer.agent.indexes import Indexes
-from enforcer.agent.resources import NICS, NOTHING_YET, SETTINGS, changed, document_of, nic_key
+from enforcer.agent.resources import NICS, NOTHING_YET, SETTINGS, changed, difference, document_of, nic_key
 from enforcer.agent.store.interface import Change
 from enforcer.agent.touched import Items, vouched_for
 from enforcer.model.groups import SecurityGroup, default_group
@@ -29,7 +29,7 @@ from enforcer.model.policy import Policy
 from enforcer.model.topology import Eip, LoadBalancer, Peering, Vpc
 from enforcer.model.words.wording import Item
 
-MOST_QUICK = 64
+MOST_QUICK = 2000
 """Changes of more resources than this at once are checked like a whole file."""
 
 UNDEFINED_DEFAULT = default_group()
@@ -41,6 +41,7 @@ class Desired:
     def __init__(self, resources: Mapping[str, str], items: Items, indexes: Indexes | None = None) -> None:
         self.resources, self.items = resources, items
         self._given = indexes
+        self._next: tuple[tuple[Change, ...], Desired] | None = None
 
     @classmethod
     def of(cls, resources: Mapping[str, str]) -> Desired:
@@ -67,7 +68,21 @@ class Desired:
         """Return what is wanted after changes; raise PolicyError with all that would be wrong, and nothing changes.
 
         The changes must leave each ECS with the NICs that it lists, and no others (ValueError: a bug of the caller).
+        Who asks for the same changes next gets the same answer without work: the API asks first, the loop again.
         """
+        wanted = tuple(changes)
+        if self._next is None or self._next[0] != wanted:
+            self._next = (wanted, self._after(wanted))
+        return self._next[1]
+
+    def becoming(self, resources: Mapping[str, str], policy: Policy) -> tuple[tuple[Change, ...], Desired]:
+        """Return the changes that lead to a policy that is known to be valid, and what is wanted after them."""
+        changes = difference(self.resources, resources)
+        after = Desired.joined(resources, policy, self)
+        self._next = (changes, after)
+        return changes, after
+
+    def _after(self, changes: Collection[Change]) -> Desired:
         keys = {change.key for change in changes}
         resources = changed(self.resources, changes)
         _belong_together(resources, keys)

@@ -67,7 +67,12 @@ def compiled(policy: Policy) -> Program:
 
 
 class Loop:
-    """Takes events and proposed revisions, and keeps the policy in force."""
+    """Takes events and proposed revisions, and keeps the policy in force.
+
+    `in_force` is the revision that is, and what it wants: one pair, which other threads may read.
+    """
+
+    in_force: tuple[int, Desired]
 
     def __init__(
         self,
@@ -109,6 +114,7 @@ class Loop:
         self._revision = unsettled[0].number - 1 if unsettled else self._store.head
         entries = self._store.snapshot(self._revision)
         self._desired = self._read({key: entry.value for key, entry in entries.items()})
+        self.in_force = (self._revision, self._desired)
         self._program = self._compile(self._desired.policy)
         self._places.begin(self._program)
         if unsettled:
@@ -221,6 +227,7 @@ class Loop:
             return
         self._passed("committed")
         self._desired, self._program, self._revision = desired, program, numbers[-1]
+        self.in_force = (self._revision, desired)
         self._settling.settle(numbers, Outcome.IN_FORCE, self._said())
         self._passed("settled")
         self._observer.committed(numbers, committed, time.monotonic() - begun)

@@ -11,10 +11,8 @@ not for this module to say. It must never vouch for what the whole policy's chec
 from __future__ import annotations
 
 import json
-from bisect import bisect
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
-from itertools import islice
 from typing import Any
 
 from pydantic import ValidationError
@@ -26,7 +24,9 @@ from enforcer.model.instances import DEFAULT_GROUP, Ecs, Nic
 from enforcer.model.parse import SECTIONS
 from enforcer.model.words.wording import Item
 
-Items = Mapping[str, Mapping[str, Item]]
+Items = Mapping[str, dict[str, Item]]
+"""By section and name, in the order of the names; never changed once somebody has them."""
+
 Resources = Mapping[str, str]
 QUICK = ("address_groups", "security_groups", "ecs")
 HOSTS = ("external_hosts", "load_balancers")
@@ -48,12 +48,18 @@ def vouched_for(
     touched = dict.fromkeys(_owner(key) for key in keys)
     if any(section not in QUICK for section, _ in touched):
         return None
-    found = dict(items)
+    found: dict[str, dict[str, Item]] = {**items, **{section: dict(items[section]) for section, _ in touched}}
     try:
         for section, name in touched:
-            found[section] = _put(found[section], name, _read(section, name, items, old, new))
+            item = _read(section, name, items, old, new)
+            if item is not None:
+                found[section][name] = item
+            else:
+                found[section].pop(name, None)
     except ValidationError:
         return None
+    for section in {section for section, name in touched if name not in items[section]}:
+        found[section] = {name: found[section][name] for name in sorted(found[section])}
     moved = _moved(items, found, indexes, [name for section, name in touched if section == "ecs"])
     if moved is None or not all(_fits(section, name, items, found) for section, name in touched):
         return None
@@ -64,19 +70,6 @@ def _owner(key: str) -> tuple[str, str]:
     """Return section and name of the item that a resource belongs to."""
     section, _, name = key.partition("/")
     return ("ecs", name.partition("/")[0]) if section == NICS else (section, name)
-
-
-def _put(items: Mapping[str, Item], name: str, item: Item | None) -> Mapping[str, Item]:
-    """Return items with one of them put in the place of its name, or taken out."""
-    if item is not None and name not in items:
-        at = bisect(list(items), name)
-        return {**dict(islice(items.items(), at)), name: item, **dict(islice(items.items(), at, None))}
-    found = dict(items)
-    if item is None:
-        found.pop(name, None)
-    else:
-        found[name] = item
-    return found
 
 
 # --- 1. read ---------------------------------------------------------------------------------------------------------
@@ -107,7 +100,7 @@ def _rules(data: list[Any], before: list[Any], group: SecurityGroup) -> Iterator
     """Yield the rules of a group: as they were read before where they have an id and are written the same."""
     known = {raw["id"]: (raw, rule) for raw, (_, rule) in zip(before, group.listed(), strict=True) if raw.get("id")}
     for raw in data:
-        written, rule = known.get(raw.get("id"), (None, None))
+        written, rule = known.get(str(raw.get("id")), (None, None)) if isinstance(raw, dict) else (None, None)
         yield rule if rule is not None and written == raw else raw
 
 

@@ -35,11 +35,12 @@ def daemon_command(state_dir: Path | None, socket: Path | None, config: Path | N
     """
     from enforcer.agent.config import read_config  # noqa: PLC0415  commands that need no daemon load none of it
     from enforcer.agent.daemon import Daemon  # noqa: PLC0415
+    from enforcer.agent.serving import Serving  # noqa: PLC0415
 
     def read() -> Any:
         return read_config(config, state_dir=state_dir, socket=socket, log_level=log_level)
 
-    Daemon(read(), read).run()
+    Daemon(read(), read, Serving).run()
 
 
 @click.command("boot")

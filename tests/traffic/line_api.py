@@ -16,6 +16,7 @@ from pathlib import Path
 
 from enforcer.agent.config import Config, read_config
 from enforcer.agent.daemon import Daemon
+from enforcer.agent.loop import Loop
 from enforcer.agent.status import KEY
 from enforcer.agent.store import Author, Change, Store
 from enforcer.errors import EnforcerError
@@ -43,7 +44,7 @@ class Handler(socketserver.StreamRequestHandler):
 class Server(socketserver.ThreadingUnixStreamServer):
     daemon_threads = True
 
-    def __init__(self, store: Store, config: Config) -> None:
+    def __init__(self, store: Store, config: Config, _: Loop) -> None:
         super().__init__(str(config.socket), Handler)
         self.store = store
 

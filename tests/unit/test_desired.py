@@ -127,7 +127,9 @@ def test_a_file_that_is_applied_again_keeps_the_objects_of_what_is_the_same(desi
     policy = parse_policy(REGION.replace("10.9.0.0", "10.8.0.0"))
     document = {**document_of(desired.resources)}
     document["address_groups"] = [{"name": "office", "entries": ["10.8.0.0/16"]}]
-    after = Desired.joined(resources_of(document), policy, desired)
+    changes, after = desired.becoming(resources_of(document), policy)
+    assert [change.key for change in changes] == ["address_groups/office"]
+    assert desired.with_changes(changes) is after, "whoever asks next need not read it again"
     assert after.policy.group("web") is desired.policy.group("web")
     assert after.policy.find_ecs("a") is desired.policy.find_ecs("a")
     assert after.policy.address_group("office") is not desired.policy.address_group("office")

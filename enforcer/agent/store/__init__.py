@@ -3,8 +3,10 @@
 interface   what a store is, with etcd's semantics: whoever keeps that can take its place
 sqlite      the embedded one: SQLite in a file
 opening     its files: made, locked, and checked before anything is read from them
+dropping    how much history is kept
 """
 
+from enforcer.agent.store.dropping import Keep
 from enforcer.agent.store.interface import (
     Author,
     Change,
@@ -16,7 +18,7 @@ from enforcer.agent.store.interface import (
     StoreFailed,
     UnknownRevision,
 )
-from enforcer.agent.store.sqlite import Keep, SqliteStore
+from enforcer.agent.store.sqlite import SqliteStore
 
 __all__ = [
     "Author",

@@ -13,7 +13,7 @@ StoreFailed, and has then changed nothing.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
@@ -136,6 +136,12 @@ class Store(Protocol):
 
     def settled(self, number: int, timeout: float) -> Revision:
         """Wait until a revision is settled, and return it; returns it as it is when the time is up."""
+
+    def when_settled(self, number: int, tell: Callable[[Revision], None]) -> None:
+        """Call `tell` once with a revision when it is settled, at once if it is; from the thread that settles it.
+
+        For those who wait for many without a thread for each; `tell` must be quick and raise nothing.
+        """
 
     def remember(self, key: str, value: str | None) -> None:
         """Write a note, or drop it (None); durable against a crash of the process."""

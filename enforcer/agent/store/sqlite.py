@@ -20,10 +20,11 @@ import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from enforcer.agent.store.dropping import Keep, drop
 from enforcer.agent.store.interface import Author, Change, Conflict, Entry, Outcome, Revision, UnknownRevision
 from enforcer.agent.store.opening import explained, opened
 
@@ -31,22 +32,6 @@ MOST_RECENT = 4096
 """How many revisions are held in memory; older ones are read from the file."""
 
 COMPACT_EVERY = 500
-
-SUPERSEDED = """
-DELETE FROM changes WHERE revision <= ? AND EXISTS (
-    SELECT 1 FROM changes AS later WHERE later.key = changes.key AND later.revision > changes.revision
-    AND later.revision <= ?
-)
-"""
-
-
-@dataclass(frozen=True, slots=True)
-class Keep:
-    """How much history is kept: the last `most` revisions, less those older than `days`, but always `least`."""
-
-    most: int = 10_000
-    days: float = 90
-    least: int = 1_000
 
 
 class SqliteStore:
@@ -57,6 +42,7 @@ class SqliteStore:
         self._changed = threading.Condition(threading.RLock())
         self._published: dict[str, str] = {}
         self._recent: dict[int, Revision] = {}
+        self._waiting: dict[int, list[Callable[[Revision], None]]] = {}
         self._connection, self._lock = opened(path)
         self._journal = -1
         with explained(path):
@@ -122,6 +108,9 @@ class SqliteStore:
                     self._recent[number] = replace(self._recent[number], outcome=outcome, reason=reason)
             self._head = self._highest()
             self._changed.notify_all()
+            told = [(self.revision(n), tell) for _, _, n in rows for tell in self._waiting.pop(n, ())]
+        for revision, tell in told:
+            tell(revision)
         self._since_compaction += len(rows)
         if self._since_compaction >= COMPACT_EVERY:
             self.compact()
@@ -167,6 +156,14 @@ class SqliteStore:
             self._changed.wait_for(lambda: not self._is_proposed(number), timeout)
             return self.revision(number)
 
+    def when_settled(self, number: int, tell: Callable[[Revision], None]) -> None:
+        with self._changed:
+            if self._is_proposed(number):
+                self._waiting.setdefault(number, []).append(tell)
+                return
+            revision = self.revision(number)
+        tell(revision)
+
     def remember(self, key: str, value: str | None) -> None:
         with self._transaction():
             self._note(key, value, self._head)
@@ -191,11 +188,7 @@ class SqliteStore:
             floor = self._droppable()
             if floor <= self._floor:
                 return
-            connection.execute("UPDATE kept SET floor = ?", (floor,))
-            connection.execute("DELETE FROM revisions WHERE number <= ?", (floor,))
-            connection.execute("DELETE FROM changes WHERE revision <= ? AND refused", (floor,))
-            connection.execute(SUPERSEDED, (floor, floor))
-            connection.execute("DELETE FROM changes WHERE revision <= ? AND value IS NULL", (floor,))
+            drop(connection, floor)
         with self._changed:
             self._floor = floor
             for number in [number for number in self._recent if number <= floor]:

@@ -1,0 +1,166 @@
+"""The whole policy, its revisions, and the way back.
+
+PUT  /policy        apply a policy file            GET /policy?revision=N    the policy as of a revision
+POST /plan          what a policy file would change
+GET  /revisions     history                        GET /revisions/N          one revision
+GET  /difference    between two revisions
+POST /rollback      back to a revision, as a new one
+POST /confirm       keep what waits to be confirmed
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Request
+from starlette.concurrency import run_in_threadpool
+
+from enforcer.agent.api.context import Changes, Context, Here, Who
+from enforcer.agent.api.documents import (
+    Back,
+    Changed,
+    Difference,
+    Done,
+    History,
+    Number,
+    Said,
+    Seconds,
+    WholePolicy,
+    Written,
+)
+from enforcer.agent.desired import Desired
+from enforcer.agent.edits import Edit
+from enforcer.agent.resources import difference, document_of, resources_of
+from enforcer.agent.store import Outcome
+from enforcer.errors import UsageError
+from enforcer.model import Policy, advice, host_layout, parse_with_data, unsilenced
+from enforcer.semantics import not_in_effect
+
+router = APIRouter(tags=["policy"])
+POLICY_FILE: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "description": "a policy file, YAML or JSON, at most 64 MiB",
+        "content": {"application/yaml": {"schema": {"type": "string"}}},
+    }
+}
+_reading = threading.Lock()
+"""Large files are read one at a time: reading keeps a processor busy, and the enforcing loop needs one."""
+
+
+def read(text: bytes) -> tuple[Policy, dict[str, str]]:
+    """Return a policy file's meaning on this host, and its resources; raise PolicyError with all that is wrong."""
+    with _reading:
+        policy, data = parse_with_data(text)
+        host_layout(policy)
+        return policy, resources_of(data)
+
+
+@router.put("/policy", openapi_extra=POLICY_FILE)
+async def apply(
+    request: Request, here: Here, asked: Changes, confirm: Seconds | None = None, require: bool = False
+) -> Done:
+    """Put a policy file in force, in place of all that is there.
+
+    With `confirm`, it goes back by itself unless it is confirmed in time. With `require`, it is refused if an interface
+    does not exist.
+    """
+    policy, resources, warnings = await run_in_threadpool(_read, here, await request.body(), require)
+
+    def make(now: Desired) -> Edit:
+        changes, _ = now.becoming(resources, policy)
+        return Edit(changes, f"policy applied, {len(changes)} resources changed" if changes else "nothing to change")
+
+    done = await here.change(
+        asked, make, notes=lambda base: () if confirm is None else (here.confirming.note(confirm, base),)
+    )
+    if confirm is not None and done.changed:
+        here.confirming.begin(done.revision)
+        done.confirm_within = confirm
+    done.warnings = warnings
+    return done
+
+
+def _read(here: Context, text: bytes, require: bool) -> tuple[Policy, dict[str, str], list[Said]]:
+    policy, resources = read(text)
+    if require:
+        here.require(policy)
+    warnings = [Said.of(each) for each in unsilenced(policy, (*not_in_effect(policy), *advice(policy)))]
+    here.head.renewed()
+    return policy, resources, warnings
+
+
+@router.post("/plan", openapi_extra=POLICY_FILE)
+async def plan(request: Request, here: Here, _: Changes) -> dict[str, Any]:
+    """Say what a policy file would change, and change nothing; for those who may change it: it costs as much."""
+    return await run_in_threadpool(_plan, here, await request.body())
+
+
+def _plan(here: Context, text: bytes) -> dict[str, Any]:
+    policy, _ = read(text)
+    if here.plan is None:
+        raise UsageError("this daemon has no plan")
+    head, now = here.head.now()
+    return here.plan(now.policy if head else None, policy)
+
+
+@router.get("/policy")
+def show(here: Here, _: Who, revision: Number | None = None) -> WholePolicy:
+    """Return the policy as of a revision, by default the head."""
+    number = here.store.head if revision is None else revision
+    return WholePolicy(revision=number, policy=document_of(here.head.at(number)))
+
+
+@router.get("/revisions")
+def history(
+    here: Here, _: Who, most: Annotated[int, Query(ge=1, le=1000)] = 50, before: Number | None = None
+) -> History:
+    """Return revisions, newest first, refused ones included."""
+    waiting = here.confirming.waiting()
+    found = here.store.history(most=most, before=before)
+    return History(
+        head=here.store.head,
+        waiting=waiting.revision if waiting else None,
+        revisions=[Written.of(each) for each in found],
+    )
+
+
+@router.get("/revisions/{revision}")
+def one(here: Here, _: Who, revision: Number) -> Written:
+    """Return one revision, with all its keys."""
+    return Written.of(here.store.revision(revision), most=1_000_000)
+
+
+@router.get("/difference")
+def between(here: Here, _: Who, old: Number, new: Number) -> Difference:
+    """Return the resources that differ between two revisions."""
+    before, after = here.head.at(old), here.head.at(new)
+    changes = [
+        Changed(key=each.key, old=_plain(before.get(each.key)), new=_plain(each.value))
+        for each in difference(before, after)
+    ]
+    return Difference(old=old, new=new, changes=changes)
+
+
+def _plain(value: str | None) -> Any:
+    return None if value is None else json.loads(value)
+
+
+@router.post("/rollback")
+async def rollback(here: Here, asked: Changes, back: Back) -> Done:
+    """Put what was in force as of a revision in force again, as a new revision."""
+    wanted = await run_in_threadpool(here.head.at, back.revision)
+    said = f"back to revision {back.revision}"
+    done = await here.change(asked, lambda now: Edit(difference(now.resources, wanted), said), back_to=back.revision)
+    if done.outcome is Outcome.IN_FORCE:
+        here.confirming.went_back(back.revision)
+    return done
+
+
+@router.post("/confirm")
+def confirm(here: Here, _: Changes) -> Done:
+    """Keep the revision that waits to be confirmed."""
+    number = here.confirming.confirm()
+    return Done(revision=number, outcome=Outcome.IN_FORCE, changed=False, said=f"revision {number} stays")
