@@ -31,12 +31,14 @@ from enforcer.ruleset.nft import (
     Interval,
     KeyType,
     Load,
+    Log,
     Match,
     Ruleset,
     Set,
     SetMark,
     SetPriority,
     Table,
+    Throttle,
     UseTimeout,
     Verdict,
 )
@@ -164,7 +166,7 @@ class Tracer:
                 case UseTimeout(name):
                     assert name in table.timeouts, name
                     trace.timeout = name
-                case Counter():
+                case Counter() | Throttle() | Log():
                     pass
                 case Verdict():
                     return statement, ""

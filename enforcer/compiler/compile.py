@@ -61,6 +61,7 @@ def _namespace(policy: Policy, namespace: Namespace) -> NamespaceProgram:
         exemptions=_exemptions(policy, namespace),
         marks=policy.marks,
         revoke_both=policy.revoke == "both",
+        deny_log=policy.deny_log,
     )
 
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import NamedTuple
 
-from enforcer.model import Action, Direction, Family, IPAddress, IPNetwork, Layout, Marks
+from enforcer.model import Action, DenyLog, Direction, Family, IPAddress, IPNetwork, Layout, Marks
 
 FAMILIES: tuple[Family, ...] = (4, 6)
 ADDRESS_BITS: dict[Family, int] = {4: 32, 6: 128}
@@ -165,6 +165,7 @@ class NamespaceProgram:
     exemptions: tuple[BalancerExemption, ...]
     marks: Marks
     revoke_both: bool
+    deny_log: DenyLog
 
     def policy(self, key: str) -> SidePolicy:
         """Return the side policy with that key."""

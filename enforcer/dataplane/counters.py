@@ -4,8 +4,8 @@
 
 Read only, by hand over netlink: `nft list` reads a set of a hundred thousand elements in seconds. An object is known by
 its name *and* its handle, which the kernel never gives twice: a map that was replaced by one of the same name is
-another origin. What counted nothing is left out. `world` names this life of this namespace: handles of another one
-mean other objects.
+another origin. What counted nothing, or has no comment, is left out. `world` names this life of this namespace: handles
+of another one mean other objects.
 
 Must not know: groups, rules, what a comment means.
 """
@@ -106,8 +106,8 @@ def _counted(asking: socket.socket, family: str, only: Collection[str] | None) -
         entry = dict(attributes(body[4:]))
         name, handle = _text(entry[_SET_NAME]), int.from_bytes(entry.get(_SET_HANDLE, b""), "big")
         if only is None or name in only:
-            for _, label, packets in _elements(asking, family, name):
-                yield Origin(name, handle, label), packets
+            found = _elements(asking, family, name)
+            yield from ((Origin(name, handle, label), packets) for _, label, packets in found if label)
 
 
 def _elements(asking: socket.socket, family: str, name: str) -> Iterator[tuple[bytes, str, int]]:

@@ -12,7 +12,7 @@ from enforcer.model.groups import AddressGroup, Rule, SecurityGroup
 from enforcer.model.instances import Ecs, ExternalHost, Nic
 from enforcer.model.layout import Attachment, Layout, Namespace, host_layout, lab_layout
 from enforcer.model.parse import parse_data, parse_policy, parse_with_data, parse_with_lines
-from enforcer.model.policy import Limits, Marks, NicRef, Policy
+from enforcer.model.policy import DenyLog, Limits, Marks, NicRef, Policy
 from enforcer.model.reading.lines import Lines
 from enforcer.model.routes import Endpoint, Path, endpoint, endpoints, path
 from enforcer.model.schema import policy_schema
@@ -49,6 +49,7 @@ __all__ = [
     "AddressRange",
     "Attachment",
     "Backend",
+    "DenyLog",
     "Direction",
     "Ecs",
     "Eip",

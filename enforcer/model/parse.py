@@ -20,7 +20,7 @@ from pydantic_core import ErrorDetails
 from enforcer.errors import PolicyError, Problem
 from enforcer.model.groups import AddressGroup, Rule, SecurityGroup, default_group
 from enforcer.model.instances import DEFAULT_GROUP, Ecs, ExternalHost, Nic
-from enforcer.model.policy import Limits, Marks, Policy
+from enforcer.model.policy import DenyLog, Limits, Marks, Policy
 from enforcer.model.reading.checks import disagreements
 from enforcer.model.reading.document import NOTHING_INSIDE, Document, Fault, Position, Spot, read
 from enforcer.model.reading.draft import Draft
@@ -45,6 +45,7 @@ SECTIONS: dict[str, type[Item]] = {
 INNER: dict[str, type[Item]] = {
     "limits": Limits,
     "marks": Marks,
+    "deny_log": DenyLog,
     "subnets": Subnet,
     "routes": Route,
     "rules": Rule,

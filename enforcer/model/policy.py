@@ -19,7 +19,7 @@ from enforcer.model.instances import ONLY_NIC, Ecs, ExternalHost, Nic
 from enforcer.model.topology import Eip, LoadBalancer, Peering, Subnet, Vpc
 from enforcer.model.words.addresses import IPAddress
 from enforcer.model.words.codes import PolicySilence
-from enforcer.model.words.scalars import number, one_of
+from enforcer.model.words.scalars import Flag, number, one_of
 from enforcer.model.words.wording import Item, shown, wrong
 
 
@@ -71,6 +71,15 @@ class Marks(Item):
     connection_mask: Annotated[int, PlainValidator(_connection_mask), MASK_SCHEMA] = 0xFFFFFF00
 
 
+class DenyLog(Item):
+    """The log of denied packets: so many a second for each NIC go to an NFLOG group."""
+
+    enabled: Flag = True
+    group: Annotated[int, *number(0, 65535)] = 5371
+    per_second: Annotated[int, *number(1, 100_000)] = 10
+    burst: Annotated[int, *number(1, 100_000)] = 50
+
+
 @dataclass(frozen=True, slots=True)
 class NicRef:
     """One NIC with what it belongs to."""
@@ -100,6 +109,7 @@ class Policy(Item):
     version: Annotated[Literal[1], PlainValidator(_version), WithJsonSchema({"const": 1})]
     limits: Limits = Limits()
     marks: Marks = Marks()
+    deny_log: DenyLog = DenyLog()
     revoke: Annotated[
         Literal["inbound", "both"],
         PlainValidator(one_of("inbound", "both")),

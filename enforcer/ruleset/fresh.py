@@ -3,6 +3,7 @@
 Names stand for content, so a difference leaves alone what has the right name, even if somebody has changed it. Under
 fresh names everything is put there anew before it is switched to, and no packet meets a half-filled map, as it does for
 an instant when both tables are replaced whole. Fixed objects keep their names: the switch fills them again anyway.
+What packets fill keeps its name, too, and with it what it has counted.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ def fresh(ruleset: Ruleset, present: Mapping[str, Present]) -> Ruleset:
 
 
 def _table(table: Table, number: int) -> Table:
-    renamed = {entry.name for entry in table.sets if not entry.fixed}
+    renamed = {entry.name for entry in table.sets if not (entry.fixed or entry.dynamic)}
     renamed |= {c.name for c in table.chains if not (c.fixed or c.hook or c.name.startswith(GENERATION.format("")))}
     names = {name: FRESH.format(name, number) for name in renamed}
     sets = tuple(_set(entry, names) for entry in table.sets)

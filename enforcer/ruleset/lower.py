@@ -11,7 +11,7 @@ from enforcer.compiler.program import NamespaceProgram, NicProgram
 from enforcer.ruleset import names
 from enforcer.ruleset.nft import Chain, Ruleset, Set, Table
 from enforcer.ruleset.nics import ProfileKey, balancer_objects, closed_chains, inet_sets, netdev_sets, nic_chain
-from enforcer.ruleset.policies import DECIDED, Judge, classifier, lower_policy
+from enforcer.ruleset.policies import DECIDED, Judge, classifier, denied_chains, lower_policy
 from enforcer.ruleset.profiles import Profile, lower_profile
 from enforcer.ruleset.skeleton import TIMEOUT_OBJECTS, in_force, inet_chains, source_chains
 
@@ -71,6 +71,7 @@ def _inet(namespace: NamespaceProgram, present: tuple[NicProgram, ...], generati
         TIMEOUT_OBJECTS,
         (in_force(namespace, generation), *inet_sets(namespace, present, profiles), *balancer_sets, *sets.values()),
         (
+            *denied_chains(namespace),
             DECIDED,
             *chains.values(),
             *balancer_chains,

@@ -176,7 +176,26 @@ class Counter:
     """Count packets and bytes; the kernel keeps the sums."""
 
 
-Statement = Match | InSet | Dispatch | Load | SetPriority | SetMark | UseTimeout | Counter | Verdict
+@dataclass(frozen=True, slots=True)
+class Throttle:
+    """`update @set { field counter limit … }`: count in the field's element; over its limit (0: none) the rule ends."""
+
+    field: Field
+    set: str
+    per_second: int = 0
+    burst: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Log:
+    """Send the packet's first bytes to an NFLOG group."""
+
+    group: int
+    prefix: str
+    bytes: int
+
+
+Statement = Match | InSet | Dispatch | Load | SetPriority | SetMark | UseTimeout | Counter | Throttle | Log | Verdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,6 +250,7 @@ class Set:
     `fixed`: the name stays while the elements change; otherwise the name stands for the content, or, if it `grows`,
     for what its elements mean: they are added in place, and which of them are there makes no difference to others.
     `size` bounds the elements, 0 does not: the kernel has a faster set for few elements of few bytes.
+    `dynamic`: packets fill it, and elements that none has touched for an hour go.
     """
 
     name: str
@@ -242,6 +262,7 @@ class Set:
     fixed: bool = False
     grows: bool = False
     size: int = 0
+    dynamic: bool = False
 
 
 @dataclass(frozen=True, slots=True)

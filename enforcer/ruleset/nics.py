@@ -127,6 +127,7 @@ def inet_sets(
         _fixed(names.TARGETS, (iif, Field.NS_TARGET), _targets(present)),
         _fixed(names.DHCP_FROM, (Field.UDP_SOURCE_PORT,), _dhcp_from(), verdict=True),
         _fixed(names.DHCP_TO, (Field.UDP_SOURCE_PORT,), _dhcp_to(), verdict=True),
+        Set(names.DENIALS, (iif,), (), dynamic=True),
     )
 
 

@@ -11,8 +11,8 @@ kernel walks through all verdict maps, element by element, to see where they lea
 The packet's priority is the register that carries the class from one lookup to the next: at these hooks it decides
 nothing yet, while the packet mark does (policy routing). It is set back to 0 after a judgement that used it.
 
-What a chain leaves behind: it *returns* for allowed traffic and drops everything else. Every element names its
-deciding rule and counts its packets; a listing reads like the policy.
+What a chain leaves behind: it *returns* for allowed traffic; everything else ends in the chain `denied`. Every element
+names its deciding rule and counts its packets; a listing reads like the policy.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
-from enforcer.compiler.program import REST, UNCLASSED, AddressMap, Decider, SidePolicy
+from enforcer.compiler.program import REST, UNCLASSED, AddressMap, Decider, NamespaceProgram, SidePolicy
 from enforcer.compiler.sides import digest
 from enforcer.model import ICMP, ICMPV6, Action, Direction, Family
 from enforcer.ruleset import names
@@ -35,10 +35,12 @@ from enforcer.ruleset.nft import (
     Interval,
     Key,
     Load,
+    Log,
     Match,
     Rule,
     Set,
     SetPriority,
+    Throttle,
     Verdict,
     goto,
     jump,
@@ -53,7 +55,14 @@ FIRST_VERDICT = 0xFFFF_0000
 DENIED, ALLOWED = FIRST_VERDICT, FIRST_VERDICT + 1
 """What verdict maps yield; no local class is as high."""
 
-DECIDED = Chain(names.DECIDED, (rule(Match(Field.PRIORITY, ALLOWED), RETURN), rule(DROP)), fixed=True)
+DENY = goto(names.DENIED)
+
+FROM_NIC, TO_NIC, REPLY = "from", "to", "-reply"
+"""Prefixes of the deny log: whose NIC denied the packet, and whether it answers a flow that the other side opened."""
+LOGGED_BYTES = 128
+"""Enough for an IPv6 header, extensions and the ports behind them."""
+
+DECIDED = Chain(names.DECIDED, (rule(Match(Field.PRIORITY, ALLOWED), RETURN), rule(DENY)), fixed=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +128,27 @@ def _classify(addresses: AddressMap, field: Field, hosts: Set, pieces: Set) -> I
     yield rule(Match(Field.PRIORITY, 0), Load((field,), pieces.name))
 
 
+def denied_chains(namespace: NamespaceProgram) -> tuple[Chain, ...]:
+    """Build where the "no" of every policy ends: logged below the NIC's own limit, and dropped without an answer (S17).
+
+    A packet from a NIC meets it in prerouting, where there is no interface to go to yet; "reply": the flow was opened
+    by the other side. The first chain never changes, so that no transaction ever finds it empty.
+    """
+    config = namespace.deny_log
+    limit = (config.per_second, config.burst) if config.enabled else (0, 0)
+    rules = []
+    nowhere = Match(Field.OIF, 0), Match(Field.OIF, 0, "!=")
+    for prefix, nic, where in ((FROM_NIC, Field.IIF, nowhere[0]), (TO_NIC, Field.OIF, nowhere[1])):
+        throttle = Throttle(nic, names.DENIALS, *limit)
+        for direction, suffix in (("original", ""), ("reply", REPLY)):
+            log = (Log(config.group, prefix + suffix, LOGGED_BYTES),) if config.enabled else ()
+            rules.append(rule(where, Match(Field.CT_DIRECTION, direction), throttle, *log))
+    return (
+        Chain(names.DENIAL_LOG, tuple(rules), fixed=True),
+        Chain(names.DENIED, (rule(jump(names.DENIAL_LOG)), rule(DROP))),
+    )
+
+
 def by_address(policy: SidePolicy) -> bool:
     """Say whether the peer's address makes a difference to the policy."""
     return bool(policy.locals)
@@ -167,12 +197,12 @@ def _chain(
     for entry in verdicts:
         yield from _ask(entry, prefix, icmp, reply=reply)
     if prefix and (for_all := [found for entry in verdicts if (found := _of_rest(entry)).elements]):
-        yield rule(Match(Field.PRIORITY, REST), Counter(), DROP, comment=NO_MATCH)
+        yield rule(Match(Field.PRIORITY, REST), Counter(), DENY, comment=NO_MATCH)
         yield rule(SetPriority(REST))
         for entry in for_all:
             yield from _ask(entry, prefix, icmp, reply=reply)
     if default is None:
-        yield rule(Counter(), DROP, comment=NO_MATCH)
+        yield rule(Counter(), DENY, comment=NO_MATCH)
     else:
         yield rule(Counter(), _verdict(default), comment=str(default))
 
@@ -215,7 +245,7 @@ def _prefix(policy: SidePolicy) -> tuple[Field, ...]:
 
 
 def _verdict(decider: Decider) -> Verdict:
-    return RETURN if decider.action is Action.ALLOW else DROP
+    return RETURN if decider.action is Action.ALLOW else DENY
 
 
 def _answer(decider: Decider) -> int:

@@ -21,6 +21,7 @@ from enforcer.ruleset.nft import (
     KeyPart,
     KeyType,
     Load,
+    Log,
     Match,
     Rule,
     Ruleset,
@@ -29,6 +30,7 @@ from enforcer.ruleset.nft import (
     SetPriority,
     Statement,
     Table,
+    Throttle,
     Timeout,
     UseTimeout,
     Verdict,
@@ -83,6 +85,10 @@ def set_block(entry: Set) -> Iterator[str]:
         yield f"\t\tsize {entry.size}"
     if entry.interval:
         yield "\t\tflags interval"
+    if entry.dynamic:
+        yield "\t\tsize 65535"
+        yield "\t\tflags dynamic,timeout"
+        yield "\t\ttimeout 1h"
     if entry.counted:
         yield "\t\tcounter"
     if entry.elements:
@@ -197,6 +203,11 @@ def statement_text(statement: Statement) -> str:
             return f'ct timeout set "{identifier(name)}"'
         case Counter():
             return "counter"
+        case Throttle(field, name, per_second, burst):
+            limit = f" limit rate {int(per_second)}/second burst {int(burst)} packets" if per_second else ""
+            return f"update @{identifier(name)} {{ {field.text} counter{limit} }}"
+        case Log(group, prefix, length):
+            return f'log prefix "{checked(_WORD, prefix)}" group {int(group)} snaplen {int(length)}'
         case Verdict():
             return verdict_text(statement)
         case _:
