@@ -148,11 +148,17 @@ WAYS: tuple[Callable[[random.Random], bytes], ...] = (
 
 COMMANDS = (
     ("check",), ("compile",), ("explain",), ("matrix",), ("schema",), ("completion",), ("apply",), ("clear",), (),
+    ("history",), ("show",), ("diff",), ("rollback",), ("confirm",), ("api-schema",),
+    ("group", "create"), ("group", "delete"),
+    ("rule", "add"), ("rule", "remove"), ("rule", "enable"), ("rule", "disable"), ("rule", "move"),
+    *(("address-group", word) for word in ("create", "delete", "add", "remove")),
+    *(("nic", word) for word in ("attach", "detach", "groups")),
     ("lab",), *(("lab", word) for word in ("up", "apply", "show", "probe", "matrix", "exec", "vip", "down")),
 )  # fmt: skip
 OPTIONS = (
     "--json", "--vpc", "--lab", "--host", "--generation", "--program", "--all", "--reply", "--proto", "--why", "--html",
     "--diff", "--name", "--timeout", "--require", "--netns", "--help", "-h", "--version", "--", "--proto=", "--name=",
+    "--without-daemon", "--confirm", "--if-revision", "-m", "--socket", "--before", "--priority",
     "--no-such-option", "-x", "--timeout=nan", "--timeout=1e400", "--generation=-1",
     "--generation=99999999999999999999",
 )  # fmt: skip

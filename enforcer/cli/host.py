@@ -1,4 +1,4 @@
-"""Commands that enforce a policy on this host, once: apply, clear. Root needed; the rules stay when they end (S19)."""
+"""Commands that enforce a policy on this host: apply, by the daemon or without one, and clear."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ from dataclasses import asdict
 import click
 
 from enforcer.cli import output
+from enforcer.cli.client import alone, changing
 from enforcer.cli.offline import POLICY
 from enforcer.cli.policies import load_policy
+from enforcer.cli.revisions import Applying, send
 from enforcer.compiler import compile_policy
 from enforcer.dataplane import Committed, clear, replace_all
 from enforcer.errors import UsageError
@@ -18,18 +20,44 @@ from enforcer.semantics import not_in_effect
 
 @click.command("apply")
 @POLICY
+@click.option("--confirm", type=click.FloatRange(1, 86400), metavar="SECONDS", help="Go back unless confirmed in time.")
 @click.option("--require", is_flag=True, help="Refuse if an interface does not exist, instead of keeping it closed.")
-@output.json_option
-def apply_command(policy: str, require: bool, as_json: bool) -> None:
-    """Enforce POLICY on the interfaces that its NICs name, on this host.
+@click.option("--without-daemon", is_flag=True, help="Load the kernel once, on a host where no daemon runs.")
+@changing
+def apply_command(
+    policy: str,
+    confirm: float | None,
+    require: bool,
+    without_daemon: bool,
+    socket: str,
+    message: str,
+    if_revision: int | None,
+    as_json: bool,
+) -> None:
+    """Have the daemon put POLICY in force, in place of all that is, and keep it in force.
 
-    Each NIC that names an `interface` (and `netns`, if it is not this one) is filtered from now on; the other NICs are
-    known as peers. An interface that does not exist yet stays closed until it does and this is run again. An interface
-    that is a port of a bridge is refused. The rules stay in the kernel; `enforcer clear` removes them.
+    Each NIC that names an `interface` (and `netns`, if it is not this one) is filtered; the other NICs are known as
+    peers. An interface that does not exist yet is closed until it does. An interface that is a port of a bridge is
+    refused. With --confirm, the policy goes back by itself unless `enforcer confirm` follows in time.
+
+    Without the daemon, the rules are loaded once: they stay in the kernel, an interface that comes later stays closed
+    until this is run again, and `enforcer clear` removes them.
 
     \b
-    Example:  enforcer apply examples/hosts.yaml
+    Example:  enforcer apply examples/hosts.yaml -m "as agreed with the office"
     """
+    if not without_daemon:
+        asked = Applying(policy, message, if_revision, confirm, require)
+        send(asked, socket=socket, as_json=as_json)
+        return
+    if confirm is not None or message or if_revision is not None:
+        raise UsageError("--without-daemon: keeps no revisions; leave out --confirm, --message and --if-revision")
+    alone(socket)
+    _load(policy, require=require, as_json=as_json)
+
+
+def _load(policy: str, *, require: bool, as_json: bool) -> None:
+    """Put a policy in force by ourselves, once."""
     loaded, _ = load_policy(policy)
     layout = host_layout(loaded)
     if not layout.namespaces:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from enforcer import __version__
-from enforcer.cli import daemon, explain, host, lab, matrix, offline, output
+from enforcer.cli import daemon, edits, explain, host, lab, matrix, offline, output, revisions
 from enforcer.cli.completion import completion
 from enforcer.cli.plan import plan_command
 
@@ -31,6 +31,16 @@ for _command in (
     offline.schema_command,
     plan_command,
     host.apply_command,
+    revisions.history_command,
+    revisions.show_command,
+    revisions.diff_command,
+    revisions.rollback_command,
+    revisions.confirm_command,
+    revisions.api_schema_command,
+    edits.group,
+    edits.rule,
+    edits.address_group,
+    edits.nic,
     host.clear_command,
     daemon.daemon_command,
     daemon.boot_command,

@@ -123,12 +123,12 @@ def test_apply_and_clear_on_interfaces_of_this_host(tmp_path: Path, scratch: Any
     for nic, address in (("tap0", "192.168.0.11"), ("tap1", "192.168.0.12")):
         text = path.read_text() if path.exists() else POLICY
         path.write_text(text.replace(f"[{address}]", f"[{address}], interface: {nic}, netns: {scratch.name}"))
-    first = document("apply", str(path), "--require")["namespaces"]
+    first = document("apply", "--without-daemon", str(path), "--require")["namespaces"]
     assert [(each["netns"], each["generation"], each["absent"]) for each in first] == [(scratch.name, 1, [])]
     scratch.ip("link", "delete", "tap1")
-    second = document("apply", str(path))["namespaces"]
+    second = document("apply", "--without-daemon", str(path))["namespaces"]
     assert [(each["generation"], each["absent"]) for each in second] == [(2, ["tap1"])]
-    enforcer("apply", str(path), "--require", status=4)
+    enforcer("apply", "--without-daemon", str(path), "--require", status=4)
     assert document("clear", str(path))["cleared"] == [scratch.name]
     assert libnftables.listing(scratch.name, "list ruleset") == ""
 
@@ -139,6 +139,6 @@ def test_apply_refuses_a_bridge_port_and_changes_nothing(tmp_path: Path, scratch
     scratch.ip("link", "set", "tap1", "master", "br0")
     path = tmp_path / "host.yaml"
     path.write_text(POLICY.replace("[192.168.0.12]", f"[192.168.0.12], interface: tap1, netns: {scratch.name}"))
-    found = document("apply", str(path), status=4)
+    found = document("apply", "--without-daemon", str(path), status=4)
     assert "port of the bridge br0" in found["errors"][0]["text"]
     assert libnftables.listing(scratch.name, "list ruleset") == ""

@@ -171,7 +171,7 @@ def test_completion_knows_the_shells() -> None:
 
 
 def test_a_policy_without_interfaces_has_nothing_to_apply(policy: str) -> None:
-    result = enforcer("apply", policy)
+    result = enforcer("apply", "--without-daemon", "--socket", f"{policy}.sock", policy)
     assert (result.exit_code, "interface" in result.stderr) == (2, True)
 
 

@@ -8,6 +8,8 @@ A bug of ours is 500 and says no more than that; the log has the rest. Example: 
 
 from __future__ import annotations
 
+from typing import Any
+
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
@@ -49,15 +51,7 @@ REFUSALS: dict[int | str, dict[str, object]] = {
 
 def create_app(context: Context) -> FastAPI:
     """Return the application over a context."""
-    app = FastAPI(
-        title="enforcer",
-        version=__version__,
-        description="Cloud security groups in force on this host. Every change is a revision.",
-        docs_url=None,
-        redoc_url=None,
-        openapi_url="/v1/openapi.json",
-        responses=REFUSALS,
-    )
+    app = _bare()
     app.state.context = context
     for router in (policy.router, edits.router, *context.routers):
         app.include_router(router, prefix="/v1")
@@ -66,6 +60,27 @@ def create_app(context: Context) -> FastAPI:
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(Exception, _bug)
     return app
+
+
+def openapi() -> dict[str, Any]:
+    """Return the OpenAPI document of the daemon's own routers, without a daemon."""
+    app = _bare()
+    for router in (policy.router, edits.router):
+        app.include_router(router, prefix="/v1")
+    return app.openapi()
+
+
+def _bare() -> FastAPI:
+    return FastAPI(
+        title="enforcer",
+        version=__version__,
+        description="Cloud security groups in force on this host. Every change is a revision.",
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+        openapi_url="/v1/openapi.json",
+        responses=REFUSALS,
+    )
 
 
 async def _ours(_: Request, error: Exception) -> JSONResponse:
