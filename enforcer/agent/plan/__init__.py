@@ -6,13 +6,13 @@ old, new ──declared──▶ rules and objects      ┐
          ──written───▶ kernel objects         │
    seen  ──live──────▶ connections that end   ┘
 
-`reading` is the only part that looks at a kernel. Nothing here changes one. The prediction of what is cut is held
+`here` is the only part that looks at a kernel. Nothing here changes one. The prediction of what is cut is held
 against what is then cut by `tests/traffic/test_plan.py`, exactly.
 """
 
 from enforcer.agent.plan.document import document
+from enforcer.agent.plan.here import planned, seen
 from enforcer.agent.plan.plan import Plan, plan
-from enforcer.agent.plan.reading import seen
 from enforcer.agent.plan.words import paragraphs, summary
 
-__all__ = ["Plan", "document", "paragraphs", "plan", "seen", "summary"]
+__all__ = ["Plan", "document", "paragraphs", "plan", "planned", "seen", "summary"]

@@ -1,12 +1,20 @@
-"""What a plan has to read: the conversations of each namespace, and the generation in force there. Changes nothing."""
+"""A plan on this host: the only part that looks at a kernel. Changes nothing.
+
+seen(old, new)         the conversations of each namespace, and the generation in force there
+planned(old, new)      the whole plan as the daemon answers it: host layout, live connections, one JSON document
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
 from enforcer.agent.plan.connections import Ends, Seen, Views
+from enforcer.agent.plan.document import Document, document
+from enforcer.agent.plan.plan import plan
 from enforcer.dataplane import conntrack, namespaces, observe
 from enforcer.dataplane.ways import ways
+from enforcer.errors import SystemRefused
+from enforcer.model import Policy, host_layout
 
 
 def seen(old: Views | None, new: Views) -> Iterator[Seen]:
@@ -25,3 +33,11 @@ def _seen(netns: str, ends: Ends) -> Seen:
     addresses = {end.source for one in tracked for end in (one.original, one.reply)}
     generation = observe.generation(observe.present(netns))
     return Seen(netns, tracked, generation, ways(netns, list(ends.unclear(addresses))))
+
+
+def planned(old: Policy | None, new: Policy) -> Document:
+    """Say what a policy would change here; where connections cannot be read, the rest is said all the same."""
+    try:
+        return document(plan(old, new, host_layout, seen))
+    except (PermissionError, SystemRefused) as error:
+        return document(plan(old, new, host_layout, unseen=f"connection tracking cannot be read ({error})"))
