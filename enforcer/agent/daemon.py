@@ -96,6 +96,7 @@ class Daemon:
             part.start()
         if api:
             api.start()
+        self._faults.ready()
         self._notify.ready()
         self._wait()
         self._notify.stopping()

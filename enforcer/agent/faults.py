@@ -1,7 +1,7 @@
 """Where a test lets the daemon die: steps with names, and SIGKILL at the one that the environment names.
 
-    ENFORCER_DIE_AT=switched          dies when it first passes that step
-    ENFORCER_DIE_AT=switched:3        … when it passes it for the third time
+    ENFORCER_DIE_AT=switched          dies when it first passes that step after it was ready
+    ENFORCER_DIE_AT=start:switched    … when it first passes it at all
 
 Without the variable, and that is always outside of tests, passing a step does nothing.
 """
@@ -33,17 +33,19 @@ class Faults:
     """The step at which to die, if any."""
 
     def __init__(self, wanted: str = "") -> None:
-        self._step, _, count = wanted.partition(":")
-        self._left = int(count or 1)
+        at_start, _, self._step = wanted.rpartition(":")
+        self._armed = bool(at_start)
 
     @classmethod
     def from_environment(cls) -> Faults:
         """Return what the environment asks for."""
         return cls(os.environ.get(VARIABLE, ""))
 
+    def ready(self) -> None:
+        """The start is over."""
+        self._armed = True
+
     def passed(self, step: str) -> None:
         """Die here, if that is asked for."""
-        if step == self._step:
-            self._left -= 1
-            if self._left == 0:
-                os.kill(os.getpid(), signal.SIGKILL)
+        if self._armed and step == self._step:
+            os.kill(os.getpid(), signal.SIGKILL)

@@ -2,8 +2,9 @@
 
     python blast.py CLIENT-NETNS SERVER-NETNS [PACKETS-A-SECOND]
 
-It prints a line when everything flows. From the line `denied` on its input on, what arrives of the denied flows is a
-leak; at the line `stop` it prints what happened as JSON, and ends.
+It prints a line when everything flows. From the line `denied` on its input on, what is sent of the denied flows and
+arrives is a leak, and what is allowed must arrive; after the line `open`, which it answers with a line, neither counts
+until the next `denied`. At the line `stop` it prints what happened as JSON, and ends.
 
 From 10.0.0.11 to 10.0.0.12 and back, and the same over IPv6 (2001:db8::11, ::12):
 
@@ -18,6 +19,7 @@ Losses on the way are told apart from losses in a full socket or a full backlog 
 from __future__ import annotations
 
 import json
+import os
 import select
 import socket
 import struct
@@ -78,7 +80,8 @@ class Family:
         self.sent = dict.fromkeys((*self.far, "answers", "denied answers"), 0)
         self.got: dict[object, set[int]] = {key: set() for key in self.sent}
         self.twice = 0
-        self.denied_from = dict.fromkeys(DENIED_KEYS, 1 << 62)
+        self.guarded: dict[object, list[range]] = {key: [] for key in self.sent}
+        self.guarded_from: dict[object, int] = {}
         self.client = {port: self.near[port].getsockname()[:2] for port in self.near}
 
     def established(self, port: int) -> None:
@@ -114,18 +117,31 @@ class Family:
 
     def deny(self) -> None:
         """From now on, what is denied must not arrive."""
-        self.denied_from = {key: self.sent[key] for key in DENIED_KEYS}
+        self.open()
+        self.guarded_from = dict(self.sent)
+
+    def open(self) -> None:
+        """From now on, what is denied may arrive; what was sent before must not."""
+        for key, first in self.guarded_from.items():
+            self.guarded[key].append(range(first, self.sent[key]))
+        self.guarded_from = {}
 
     def report(self) -> dict[str, object]:
+        self.open()
         allowed = [key for key in self.sent if key not in DENIED_KEYS]
         sockets = (*self.far.values(), *self.near.values())
         return {
             "sent": {str(key): count for key, count in self.sent.items()},
             "lost": {str(key): lost for key in allowed if (lost := self.sent[key] - len(self.got[key]))},
+            "lost while guarded": {
+                str(key): lost
+                for key in allowed
+                if (lost := sum(n not in self.got[key] for span in self.guarded[key] for n in span))
+            },
             "leaked": {
                 str(key): leaks
-                for key, first in self.denied_from.items()
-                if (leaks := sum(n >= first for n in self.got[key]))
+                for key in DENIED_KEYS
+                if (leaks := sum(n in self.got[key] for span in self.guarded[key] for n in span))
             },
             "twice": self.twice,
             "no room": sum(dropped(each) for each in sockets),
@@ -148,11 +164,14 @@ def main() -> None:
     )
     began, done = time.monotonic(), 0
     while True:
-        if select.select([sys.stdin], [], [], 0)[0]:
-            if sys.stdin.readline() != "denied\n":
-                break
+        words = os.read(0, 4096).decode().split() or ["stop"] if select.select([0], [], [], 0)[0] else []
+        if "stop" in words:
+            break
+        for word in words:
             for family in families.values():
-                family.deny()
+                family.deny() if word == "denied" else family.open()
+            if word == "open":
+                print(flush=True)
         due = int((time.monotonic() - began) * rate)
         for turn in range(done, due):
             family = families[6 if turn % 5 == 4 else 4]

@@ -35,6 +35,11 @@ class Blast:
         self._process.stdin.write(f"{word}\n")
         self._process.stdin.flush()
 
+    def open(self) -> None:
+        """Let what is denied arrive from now on, until `denied` is said."""
+        self.say("open")
+        self._process.stdout.readline()
+
     def stop(self) -> dict[str, Any]:
         self.say("stop")
         return json.loads(self._process.stdout.readline())

@@ -45,6 +45,7 @@ class Server(socketserver.ThreadingUnixStreamServer):
     daemon_threads = True
 
     def __init__(self, store: Store, config: Config, _: Loop) -> None:
+        config.socket.unlink(missing_ok=True)
         super().__init__(str(config.socket), Handler)
         self.store = store
 
@@ -58,7 +59,6 @@ class Server(socketserver.ThreadingUnixStreamServer):
 
 def main() -> None:
     state, socket, *config = map(Path, sys.argv[1:])
-    socket.unlink(missing_ok=True)
 
     def read() -> Config:
         return read_config(config[0] if config else None, state_dir=state, socket=socket)

@@ -81,9 +81,9 @@ def test_a_fault_point_kills_at_the_step_that_is_named_and_nowhere_else() -> Non
     script = (
         "from enforcer.agent.faults import Faults\n"
         "faults = Faults.from_environment()\n"
-        "for step in ('observed', 'switched', 'observed', 'settled'):\n"
+        "for step in ('observed', 'ready', 'observed', 'switched'):\n"
         "    print(step, flush=True)\n"
-        "    faults.passed(step)\n"
+        "    faults.ready() if step == 'ready' else faults.passed(step)\n"
     )
 
     def run(wanted: str) -> tuple[int, int]:
@@ -92,6 +92,7 @@ def test_a_fault_point_kills_at_the_step_that_is_named_and_nowhere_else() -> Non
         return done.returncode, len(done.stdout.splitlines())
 
     assert run("") == (0, 4)
-    assert run("switched") == (-signal.SIGKILL, 2)
-    assert run("observed:2") == (-signal.SIGKILL, 3)
+    assert run("switched") == (-signal.SIGKILL, 4)
+    assert run("observed") == (-signal.SIGKILL, 3)
+    assert run("start:observed") == (-signal.SIGKILL, 1)
     assert run("nowhere") == (0, 4)
