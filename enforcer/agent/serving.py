@@ -12,7 +12,7 @@ from enforcer.agent.confirming import Confirming
 from enforcer.agent.desired import Desired
 from enforcer.agent.head import Head
 from enforcer.agent.loop import Loop
-from enforcer.agent.plan import planned
+from enforcer.agent.plan import planned, summarised
 from enforcer.agent.store import Store
 from enforcer.dataplane import namespaces, observe
 from enforcer.errors import AttachmentRefused
@@ -37,7 +37,9 @@ class Serving:
 
         head = Head(store, in_force)
         self._confirming = Confirming(store, head, failed=failed)
-        context = Context(store, head, self._confirming, require=require, plan=planned, routers=routers)
+        context = Context(
+            store, head, self._confirming, require=require, plan=planned, summary=summarised, routers=routers
+        )
         self._server = Server(context, Access(config.socket, config.group, config.others_read))
 
     def start(self) -> None:

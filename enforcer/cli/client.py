@@ -108,6 +108,8 @@ def told(done: dict[str, Any], *, as_json: bool) -> None:
         output.note(f"warning: {warning['text']}")
     if done["reason"]:
         output.note(f"note: {done['reason']}")
+    if done.get("summary"):
+        click.echo(done["summary"])
     click.echo(f"{done['said']}; revision {done['revision']} is in force")
 
 

@@ -11,28 +11,41 @@ import click
 from enforcer.agent.plan import document, paragraphs, plan, seen
 from enforcer.agent.plan.connections import Seen, Views
 from enforcer.cli import output
+from enforcer.cli.client import Client, socket_option
 from enforcer.cli.offline import layout_for
-from enforcer.cli.policies import load_policy
-from enforcer.errors import SystemRefused
+from enforcer.cli.policies import load_policy, read_policy
+from enforcer.errors import SystemRefused, UsageError
 
 NO_ROOT = "that needs root; without it, connection tracking cannot be read"
 
 
 @click.command("plan")
 @click.argument("policy", metavar="POLICY", type=click.Path())
-@click.option("--against", metavar="OLD", type=click.Path(), help="The policy in force; no daemon is asked.")
+@click.option("--against", metavar="OLD", type=click.Path(), help="Compare with this policy, and ask no daemon.")
+@click.option("--first", is_flag=True, help="Compare with nothing: as the first policy here; ask no daemon.")
 @click.option("--lab", metavar="LAB", help="As a lab of this name has it.")
 @click.option("--host", is_flag=True, help="As a host has it: NICs with an `interface` only.")
+@socket_option
 @output.json_option
-def plan_command(policy: str, against: str | None, lab: str | None, host: bool, as_json: bool) -> None:
+def plan_command(
+    policy: str, against: str | None, first: bool, lab: str | None, host: bool, socket: str, as_json: bool
+) -> None:
     """Say what POLICY would change: rules, NICs, who reaches whom, kernel objects, and live connections that it cuts.
 
-    Nothing is changed. Exit status 0: no live connection would be cut; 1: some would be.
+    It is compared with what the daemon has in force, or with OLD. Nothing is changed. Live connections are looked at by
+    the daemon, or by root where the policy's namespaces are. Exit status 0: none would be cut; 1: some would be.
 
     \b
     Example:  enforcer plan --against examples/figure-4.yaml examples/figure-4-without-peering.yaml
     """
-    told = _offline(policy, against, lab, host=host)
+    if against is not None and first:
+        raise UsageError("--against and --first exclude each other; give one of them")
+    if against is None and not first:
+        if lab is not None or host:
+            raise UsageError("--lab and --host are for --against and --first; the daemon knows its host")
+        told = Client(socket).ask("POST", "/plan", content=read_policy(policy))
+    else:
+        told = _offline(policy, against, lab, host=host)
     if as_json:
         output.emit(told)
     else:

@@ -44,7 +44,8 @@ class Context:
     """The daemon's parts as far as requests need them; tests put in what they have.
 
     `writers` are the groups whose users may change things; None: whoever reaches the socket. `require` raises
-    AttachmentRefused if an interface of a policy does not exist. `plan` answers what a policy would change.
+    AttachmentRefused if an interface of a policy does not exist. `plan` answers what a policy would change, `summary`
+    does so in one line.
     """
 
     store: Store
@@ -52,6 +53,7 @@ class Context:
     confirming: Confirming
     require: Callable[[Policy], None] = lambda _: None
     plan: Callable[[Policy | None, Policy], dict[str, Any]] | None = None
+    summary: Callable[[Policy | None, Policy], str] | None = None
     writers: frozenset[int] | None = None
     seeing: Any = None
     routers: Collection[Any] = field(default_factory=tuple)

@@ -115,13 +115,17 @@ class Refusal(BaseModel):
 
 
 class Done(BaseModel):
-    """What became of a change: the revision in which it is in force, or was in force already (`changed` false)."""
+    """What became of a change: the revision in which it is in force, or was in force already (`changed` false).
+
+    `summary` says of a whole policy what it changed, live connections that were cut included.
+    """
 
     revision: int
     outcome: Outcome
     reason: str = ""
     changed: bool
     said: str
+    summary: str = ""
     warnings: list[Said] = []
     confirm_within: float | None = None
 

@@ -67,7 +67,7 @@ async def apply(
     With `confirm`, it goes back by itself unless it is confirmed in time. With `require`, it is refused if an interface
     does not exist.
     """
-    policy, resources, warnings = await run_in_threadpool(_read, here, await request.body(), require)
+    policy, resources, warnings, summary = await run_in_threadpool(_read, here, await request.body(), require)
 
     def make(now: Desired) -> Edit:
         changes, _ = now.becoming(resources, policy)
@@ -79,17 +79,18 @@ async def apply(
     if confirm is not None and done.changed:
         here.confirming.begin(done.revision)
         done.confirm_within = confirm
-    done.warnings = warnings
+    done.warnings, done.summary = warnings, summary if done.changed else ""
     return done
 
 
-def _read(here: Context, text: bytes, require: bool) -> tuple[Policy, dict[str, str], list[Said]]:
+def _read(here: Context, text: bytes, require: bool) -> tuple[Policy, dict[str, str], list[Said], str]:
     policy, resources = read(text)
     if require:
         here.require(policy)
     warnings = [Said.of(each) for each in unsilenced(policy, (*not_in_effect(policy), *advice(policy)))]
-    here.head.renewed()
-    return policy, resources, warnings
+    head, now = here.head.renewed()
+    summary = here.summary(now.policy if head else None, policy) if here.summary is not None else ""
+    return policy, resources, warnings, summary
 
 
 @router.post("/plan", openapi_extra=POLICY_FILE)

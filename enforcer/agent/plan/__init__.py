@@ -11,8 +11,8 @@ against what is then cut by `tests/traffic/test_plan.py`, exactly.
 """
 
 from enforcer.agent.plan.document import document
-from enforcer.agent.plan.here import planned, seen
+from enforcer.agent.plan.here import planned, seen, summarised
 from enforcer.agent.plan.plan import Plan, plan
 from enforcer.agent.plan.words import paragraphs, summary
 
-__all__ = ["Plan", "document", "paragraphs", "plan", "planned", "seen", "summary"]
+__all__ = ["Plan", "document", "paragraphs", "plan", "planned", "seen", "summarised", "summary"]

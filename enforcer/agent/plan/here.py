@@ -2,6 +2,7 @@
 
 seen(old, new)         the conversations of each namespace, and the generation in force there
 planned(old, new)      the whole plan as the daemon answers it: host layout, live connections, one JSON document
+summarised(old, new)   its summary alone, for who changes something and did not ask before
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from collections.abc import Iterator
 from enforcer.agent.plan.connections import Ends, Seen, Views
 from enforcer.agent.plan.document import Document, document
 from enforcer.agent.plan.plan import plan
+from enforcer.agent.plan.words import summary
 from enforcer.dataplane import conntrack, namespaces, observe
 from enforcer.dataplane.ways import ways
 from enforcer.errors import SystemRefused
@@ -35,9 +37,15 @@ def _seen(netns: str, ends: Ends) -> Seen:
     return Seen(netns, tracked, generation, ways(netns, list(ends.unclear(addresses))))
 
 
-def planned(old: Policy | None, new: Policy) -> Document:
+def planned(old: Policy | None, new: Policy, *, brief: bool = False) -> Document:
     """Say what a policy would change here; where connections cannot be read, the rest is said all the same."""
     try:
-        return document(plan(old, new, host_layout, seen))
+        return document(plan(old, new, host_layout, seen, brief=brief))
     except (PermissionError, SystemRefused) as error:
-        return document(plan(old, new, host_layout, unseen=f"connection tracking cannot be read ({error})"))
+        unseen = f"connection tracking cannot be read ({error})"
+        return document(plan(old, new, host_layout, unseen=unseen, brief=brief))
+
+
+def summarised(old: Policy | None, new: Policy) -> str:
+    """Return the summary of a plan."""
+    return summary(planned(old, new, brief=True))

@@ -47,8 +47,13 @@ def plan(
     layout_of: Callable[[Policy], Layout],
     look: Callable[[Views | None, Views], Iterable[Seen]] | None = None,
     unseen: str = "",
+    *,
+    brief: bool = False,
 ) -> Plan:
-    """Compare two policies; `old` None: nothing is in force. `look` reads the kernel; without it, `unseen` says why."""
+    """Compare two policies; `old` None: nothing is in force. `look` reads the kernel; without it, `unseen` says why.
+
+    `brief` leaves out what takes long and a summary does without: cells and kernel objects.
+    """
     before = Views.of(old, layout_of(old)) if old is not None else None
     after = Views.of(new, layout_of(new))
     was = before.judge.oracle if before is not None else Oracle(parse_policy(NOTHING))
@@ -58,8 +63,8 @@ def plan(
         first=old is None,
         declared=declared(was.policy, new),
         affected=found,
-        cells=cells(before.judge, after.judge, found) if before is not None else None,
-        written=tuple(_written(before, after)),
+        cells=cells(before.judge, after.judge, found) if before is not None and not brief else None,
+        written=() if brief else tuple(_written(before, after)),
         live=live(before, after, looked) if looked else None,
         unseen=unseen if look is None else NOWHERE,
     )
