@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 
 import pytest
 from agent_stage import NETWORK, SSH, WEB, Stage, World, ecs, group
 
+from enforcer.agent.events.mailbox import Stop
+from enforcer.agent.events.proposals import Proposals
 from enforcer.agent.loop import MOST_ODDITIES
 from enforcer.agent.store import Outcome
 from enforcer.ruleset import Ruleset, render
@@ -333,3 +336,44 @@ def test_after_what_nobody_thought_of_everything_is_replaced_and_goes_on(
     running.rounds()
     assert running.outcome(number).outcome is Outcome.IN_FORCE
     assert sorted(world.calls) == [("", "whole"), ("other", "whole")]
+
+
+# --- many at once -----------------------------------------------------------------------------------------------------
+
+
+def test_a_thousand_edits_of_several_clients_arrive_in_order_and_each_learns_its_revision(
+    running: Stage, world: World
+) -> None:
+    """None is lost, and they are merged: far fewer commits than edits."""
+    world.calls.clear()
+    proposals = Proposals(running.store, running.mailbox, running.loop.last + 1, running.notes.failed)
+    looping = threading.Thread(target=running.loop.run)
+    learned: dict[int, list[int]] = {client: [] for client in range(4)}
+
+    def edit(client: int) -> None:
+        for turn in range(250):
+            name = f"Sg-{client}"
+            number = running.propose(group(name, {**SSH, "multiport": 1000 + turn}), heard=False)
+            if turn % 50 == 49:
+                settled = running.store.settled(number, 30.0)
+                assert settled.outcome is Outcome.IN_FORCE
+            learned[client].append(number)
+
+    clients = [threading.Thread(target=edit, args=(client,)) for client in learned]
+    for thread in (proposals, looping, *clients):
+        thread.start()
+    for thread in clients:
+        thread.join()
+    running.store.settled(max(map(max, learned.values())), 30.0)
+    running.mailbox.put(Stop())
+    looping.join()
+    proposals.end()
+    numbers = sorted(number for each in learned.values() for number in each)
+    assert len(numbers) == len(set(numbers)) == 1000
+    assert all(each == sorted(each) for each in learned.values())
+    assert {running.outcome(number).outcome for number in numbers} == {Outcome.IN_FORCE}
+    snapshot = running.store.snapshot()
+    assert all('"multiport": 1249' in snapshot[f"security_groups/Sg-{client}"].value for client in learned)
+    told = running.notes.of("committed")
+    assert sum(len(merged) for merged, *_ in told) >= 1000
+    assert len(told) < 500

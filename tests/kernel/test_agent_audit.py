@@ -1,0 +1,88 @@
+"""The slow comparison of listings (drift): what no notice told of is found, and our own changes are not it."""
+
+from __future__ import annotations
+
+import pytest
+from kernel_asking import NICS, RULES, program
+from scratch import Scratch
+
+from enforcer.agent.events.audit import Audit
+from enforcer.agent.events.mailbox import Mailbox, TablesUnknown
+from enforcer.agent.kernel import Nftables
+from enforcer.ruleset import names
+
+pytestmark = pytest.mark.kernel
+
+
+class Auditing:
+    """An audit over one namespace, and what it found."""
+
+    def __init__(self, scratch: Scratch) -> None:
+        self.kernel, self.mailbox, self.scratch = Nftables(), Mailbox(), scratch
+        self.failures: list[str] = []
+        self.audit = Audit(self.kernel, self.mailbox, lambda: 1.0, lambda _, why: self.failures.append(why))
+
+    def commit(self, text: str = RULES) -> None:
+        self.kernel.commit(program(text, name=self.scratch.name))
+
+    def found(self) -> list[str]:
+        self.audit.look()
+        assert self.failures == []
+        events = self.mailbox.take(0.0)
+        assert all(isinstance(event, TablesUnknown) and event.certain for event in events)
+        return [event.netns for event in events if isinstance(event, TablesUnknown)]
+
+
+@pytest.fixture
+def auditing(scratch: Scratch) -> Auditing:
+    scratch.add(*NICS)
+    made = Auditing(scratch)
+    made.commit()
+    assert made.found() == []
+    return made
+
+
+def test_what_is_as_it_was_is_no_drift(auditing: Auditing) -> None:
+    assert auditing.found() == []
+    auditing.commit(RULES.replace("22", "443"))
+    assert auditing.found() == []
+    assert auditing.found() == []
+
+
+def test_tables_of_others_are_no_drift(auditing: Auditing) -> None:
+    auditing.scratch.run("nft", "add", "table", "inet", "mine")
+    assert auditing.found() == []
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("insert", "rule", "inet", names.TABLE, names.PREROUTING, "accept"),
+        ("flush", "set", "netdev", names.TABLE, "source4"),
+        ("delete", "table", "netdev", names.TABLE),
+        ("flush", "ruleset"),
+    ],
+    ids=lambda words: " ".join(words[:3]),
+)
+def test_what_somebody_changed_is_drift_until_it_is_mended(auditing: Auditing, words: tuple[str, ...]) -> None:
+    auditing.scratch.run("nft", *words)
+    assert auditing.found() == [auditing.scratch.name]
+    auditing.kernel.commit(program(name=auditing.scratch.name), whole=True)
+    assert auditing.found() == []
+
+
+def test_a_listing_that_others_may_have_changed_is_not_believed(auditing: Auditing) -> None:
+    """A foreign change right after a commit does not become what later listings are compared with."""
+    auditing.commit(RULES.replace("22", "443"))
+    auditing.scratch.run("nft", "insert", "rule", "inet", names.TABLE, names.PREROUTING, "accept")
+    assert auditing.found() == [], "nothing to compare with yet: notices have told of it"
+    auditing.kernel.commit(program(name=auditing.scratch.name), whole=True)
+    assert auditing.found() == []
+
+
+def test_a_namespace_that_went_away_is_told_of_by_others(auditing: Auditing) -> None:
+    from enforcer.dataplane import namespaces
+
+    namespaces.delete(auditing.scratch.name)
+    auditing.audit.look()
+    assert auditing.mailbox.empty()
