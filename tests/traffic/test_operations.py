@@ -1,4 +1,7 @@
-"""docs/operations.md tells the truth: its commands run with the output shown, its events and tests exist."""
+"""docs/operations.md tells the truth: its commands run with the output shown, its events and tests exist.
+
+So do the daemon's commands in the README.
+"""
 
 from __future__ import annotations
 
@@ -27,10 +30,10 @@ CONSOLE = re.compile(r"^```console\n(.*?)^```", re.M | re.S)
 REST = "…"
 
 
-def told() -> list[tuple[str, list[str]]]:
-    """Return every command with the output that is shown."""
+def told(document: str) -> list[tuple[str, list[str]]]:
+    """Return every command of a document with the output that is shown."""
     found: list[tuple[str, list[str]]] = []
-    for line in "".join(CONSOLE.findall(TEXT)).splitlines():
+    for line in "".join(CONSOLE.findall((ROOT / document).read_text(encoding="utf-8"))).splitlines():
         if line.startswith("$ "):
             found.append((line.removeprefix("$ "), []))
         else:
@@ -67,8 +70,10 @@ def host(scratch: Scratch, tmp_path: Path) -> Iterator[dict[str, str]]:
 
 
 @pytest.mark.timeout(300)
-def test_every_command_runs_and_prints_what_is_shown(host: dict[str, str]) -> None:
-    for command, shown in told():
+@pytest.mark.parametrize("document", ["README.md", "docs/operations.md"])
+def test_every_command_runs_and_prints_what_is_shown(host: dict[str, str], document: str) -> None:
+    assert told(document)
+    for command, shown in told(document):
         done = subprocess.run(
             ["ip", "netns", "exec", host["NETNS"], "bash", "-c", command],
             cwd=host["PWD"],
