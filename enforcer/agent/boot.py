@@ -1,20 +1,24 @@
 """Before the network comes up: put in force what was in force when the host went down, and end.
 
 Interfaces that are not there yet are closed by name, so that none of them can send or receive before the daemon has
-attached it (S19). Revisions that nobody was told are in force are left to the daemon.
+attached it (S19). What cannot be programmed is closed and hinders nobody, as in the daemon. Revisions that nobody was
+told are in force are left to the daemon.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from enforcer.agent.desired import Desired
+from enforcer.agent.kernel import Nftables
 from enforcer.agent.loop import compiled
+from enforcer.agent.observer import Log
+from enforcer.agent.places import Places
 from enforcer.agent.store import SqliteStore
-from enforcer.dataplane import Committed, namespaces, replace
-from enforcer.errors import EnforcerError
+from enforcer.dataplane import namespaces
+from enforcer.dataplane.notices import Link, LinkSocket, by_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,12 +26,28 @@ class Booted:
     """What is in force now, as of which revision, and what is not: namespaces that are not there, or refuse."""
 
     revision: int
-    committed: tuple[Committed, ...]
+    in_force: tuple[str, ...]
     absent: tuple[str, ...]
     failed: tuple[tuple[str, str], ...]
 
 
-def boot(path: Path, put: Callable[..., Committed] = replace) -> Booted:
+class Glance:
+    """Eyes that look once."""
+
+    def look(self, netns: str) -> Mapping[str, Link] | None:
+        """Return the interfaces of a namespace, None if it is not there."""
+        if not namespaces.exists(netns):
+            return None
+        with LinkSocket(netns) as socket:
+            return by_name(socket.dump())
+
+    links = look
+
+    def keep(self, names: Collection[str]) -> None:
+        """Watch nothing."""
+
+
+def boot(path: Path) -> Booted:
     """Put the last good state of the store at `path` in force, each namespace on its own."""
     store = SqliteStore(path)
     try:
@@ -36,14 +56,10 @@ def boot(path: Path, put: Callable[..., Committed] = replace) -> Booted:
         entries = store.snapshot(revision)
     finally:
         store.close()
-    program = compiled(Desired.of({key: entry.value for key, entry in entries.items()}).policy)
-    committed: list[Committed] = []
-    failed: list[tuple[str, str]] = []
-    there = [each for each in program.namespaces if namespaces.exists(each.name)]
-    for namespace in there:
-        try:
-            committed.append(put(namespace))
-        except EnforcerError as error:
-            failed.append((namespace.name, str(error)))
-    absent = tuple(each.name for each in program.namespaces if each not in there)
-    return Booted(revision, tuple(committed), absent, tuple(failed))
+    places = Places(Nftables(), Glance(), Log())
+    places.begin(compiled(Desired.of({key: entry.value for key, entry in entries.items()}).policy))
+    there = [netns for netns, place in places.all.items() if place.links is not None]
+    done = [netns for netns in there if places.replace(netns)]
+    absent = tuple(netns for netns in places.all if netns not in there)
+    failed = tuple((netns, places.all[netns].error) for netns in there if netns not in done)
+    return Booted(revision, tuple(done), absent, failed)

@@ -19,6 +19,7 @@ class Settling:
     def __init__(self, store: Store, failed: Callable[[str, str], None]) -> None:
         self.owed: deque[tuple[tuple[int, ...], Outcome, str]] = deque()
         self._store, self._failed = store, failed
+        self._said = ""
 
     def settle(self, numbers: Sequence[int], outcome: Outcome, reason: str = "") -> None:
         """Settle revisions now, or as soon as the store takes it."""
@@ -31,5 +32,8 @@ class Settling:
             while self.owed:
                 self._store.settle(*self.owed[0])
                 self.owed.popleft()
+            self._said = ""
         except EnforcerError as error:
-            self._failed("store", str(error))
+            if str(error) != self._said:  # once, not at every attempt
+                self._said = str(error)
+                self._failed("store", self._said)

@@ -56,14 +56,17 @@ def boot_command(state_dir: Path | None, config: Path | None, as_json: bool) -> 
     """
     from enforcer.agent.boot import boot  # noqa: PLC0415
     from enforcer.agent.config import read_config  # noqa: PLC0415
+    from enforcer.agent.observer import configure  # noqa: PLC0415
 
-    booted = boot(read_config(config, state_dir=state_dir).store)
+    settings = read_config(config, state_dir=state_dir)
+    configure(settings.log_level)
+    booted = boot(settings.store)
     for netns in booted.absent:
         output.note(f"network namespace {netns}: does not exist yet; the daemon loads it when it comes")
     if as_json:
         output.emit(asdict(booted))
     else:
-        done = ", ".join(each.netns or "(own)" for each in booted.committed) or "no namespace"
+        done = ", ".join(netns or "(own)" for netns in booted.in_force) or "no namespace"
         output.note(f"revision {booted.revision} is in force in {done}")
     if booted.failed:
         raise SystemRefused("\n".join(f"network namespace {netns or '(own)'}: {why}" for netns, why in booted.failed))

@@ -15,6 +15,7 @@ After each step its name is told to `passed`: whoever measures, counts transacti
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -23,7 +24,7 @@ from enforcer.compiler import NamespaceProgram, Program
 from enforcer.dataplane import flows, libnftables, observe
 from enforcer.errors import AttachmentRefused, EnforcerError, SystemRefused, TransactionRefused
 from enforcer.model import IPAddress
-from enforcer.ruleset import Transactions, difference, fresh, lower, next_edition, render
+from enforcer.ruleset import Ruleset, Transactions, difference, fresh, lower, next_edition, render
 from enforcer.ruleset.names import TABLE
 from enforcer.ruleset.skeleton import stamp_bits
 
@@ -81,12 +82,12 @@ def replace(
     passed(Step.OBSERVED)
     generation = _free(namespace, observe.generation(tables))
     whole = whole or set(tables) != {"inet", "netdev"}
-    ruleset = lower(namespace, generation, links.absent, closed, next_edition(tables))
+    ruleset = _lowered(namespace, generation, links.absent, closed, next_edition(tables))
     if anew and not whole:
         between = difference(fresh(ruleset, tables), tables)
         whole = not (_switched(namespace.name, between, passed) and _swept(namespace.name, between, passed))
         tables, generation = observe.present(namespace.name), _free(namespace, generation)
-        ruleset = lower(namespace, generation, links.absent, closed, next_edition(tables))
+        ruleset = _lowered(namespace, generation, links.absent, closed, next_edition(tables))
     transactions = None if whole else difference(ruleset, tables)
     whole = transactions is None or not _switched(namespace.name, transactions, passed)
     if whole:
@@ -102,7 +103,7 @@ def replace(
 def refusal(namespace: NamespaceProgram, closed: Collection[str]) -> str:
     """Ask the kernel whether it would take a program whole; return why not, or "". Nothing is changed."""
     absent = _links(namespace, closed, require=False).absent
-    return libnftables.refusal(namespace.name, render(lower(namespace, 1, absent, closed)))
+    return libnftables.refusal(namespace.name, render(_lowered(namespace, 1, absent, closed, 1)))
 
 
 def _links(namespace: NamespaceProgram, closed: Collection[str], *, require: bool) -> observe.Links:
@@ -158,6 +159,20 @@ def _ran(netns: str, script: str, step: Step, passed: Callable[[Step], None]) ->
             return False
         passed(step)
     return True
+
+
+def _lowered(
+    namespace: NamespaceProgram, generation: int, absent: Collection[str], closed: Collection[str], edition: int
+) -> Ruleset:
+    """Lower, and where the kernel has no egress hook, close interfaces on the way in only."""
+    ruleset = lower(namespace, generation, absent, closed, edition)
+    if not closed or observe.egress_hook():
+        return ruleset
+    tables = (
+        dataclasses.replace(table, chains=tuple(c for c in table.chains if not c.hook or c.hook.hook != "egress"))
+        for table in ruleset.tables
+    )
+    return dataclasses.replace(ruleset, tables=tuple(tables))
 
 
 def _free(namespace: NamespaceProgram, current: int) -> int:

@@ -7,6 +7,7 @@ ask DNS).
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import re
@@ -90,8 +91,11 @@ def _context() -> Any:
 
 
 def _trying() -> Any:
+    """Make a context that changes nothing; the binding lacks this call of the library, so it is made past it."""
     context = Nftables()
-    context.set_dry_run(True)
+    set_dry_run = ctypes.CDLL("libnftables.so.1").nft_ctx_set_dry_run
+    set_dry_run.argtypes, set_dry_run.restype = (ctypes.c_void_p, ctypes.c_bool), None
+    set_dry_run(context._Nftables__ctx, True)
     return context
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from functools import cache
 from ipaddress import ip_address
 
 from pyroute2 import IPRoute
@@ -60,6 +61,13 @@ def stamped(netns: str, stamp: int, mask: int) -> bool:
     """Say whether any live flow bears a stamp in the masked bits of its connection mark."""
     with entered(netns), NFCTSocket() as conntrack:
         return any(True for _ in conntrack.dump(mark=stamp, mark_mask=mask))
+
+
+@cache
+def egress_hook() -> bool:
+    """Say whether the kernel has netdev's egress hook (Linux 5.16 and later)."""
+    chain = 'chain c { type filter hook egress device "lo" priority 0; policy accept;\n}'
+    return not libnftables.refusal("", f"table netdev {TABLE}_probe {{ {chain}\n}}\n")
 
 
 @dataclass(frozen=True, slots=True)

@@ -175,6 +175,20 @@ def test_a_port_of_a_bridge_can_be_closed_and_the_others_are_in_force_s19(plane:
     assert "nic_v-ecs-a" in plane.present()["netdev"].chains
 
 
+@pytest.mark.kernel
+def test_where_the_kernel_has_no_egress_hook_a_closed_interface_is_closed_on_the_way_in(
+    scratch: Scratch, monkeypatch: pytest.MonkeyPatch
+):
+    plane = Kernel(scratch)
+    plane.add(*NICS)
+    assert observe.egress_hook(), "this kernel has it"
+    monkeypatch.setattr(observe, "egress_hook", lambda: False)
+    plane.replace(ONE, closed=("v-ecs-b",))
+    chains = plane.present()["netdev"].chains
+    assert "closed_in_v-ecs-b" in chains
+    assert "closed_out_v-ecs-b" not in chains
+
+
 def test_a_whole_replacement_can_be_asked_for_and_says_what_it_has_done(plane: Dataplane):
     steps: list[Step] = []
     plane.replace(ONE)

@@ -135,6 +135,20 @@ def test_anew_trusts_nothing_that_is_there_and_leaves_what_a_first_load_would(sc
     assert steps.count(dataplane.Step.SWITCHED) == 2, "first to fresh names, then to their own"
 
 
+def test_the_kernel_is_asked_what_it_would_refuse_and_nothing_is_changed(scratch: Scratch):
+    scratch.add(*NICS)
+    ours = program(name=scratch.name)
+    assert dataplane.refusal(ours, ()) == ""
+    assert listing(scratch.name) == ""
+    dataplane.replace(ours)
+    before = listing(scratch.name)
+    twice = replace(ours, nics=(ours.nics[0], replace(ours.nics[1], interface=ours.nics[0].interface)))
+    assert ours.nics[0].interface in dataplane.refusal(twice, ())
+    assert dataplane.refusal(ours, (NICS[0],)) == ""
+    assert "No such file" in libnftables.refusal(scratch.name, f"flush chain inet {names.TABLE} nowhere\n")
+    assert listing(scratch.name) == before
+
+
 def test_a_table_that_somebody_put_to_sleep_is_woken(scratch: Scratch, other_scratch: Scratch):
     scratch.add(*NICS)
     other_scratch.add(*NICS)

@@ -151,10 +151,13 @@ def test_a_host_that_boots_has_its_nics_closed_until_the_daemon_attaches_them(ho
     daemon.stop()
     host.unplug("a")
     host.run(host.router, "nft", "flush", "ruleset")
-    words = [sys.executable, "-m", "enforcer", "boot", "--state-dir", str(daemon.state)]
-    done = subprocess.run(words, capture_output=True, text=True, check=False, cwd=ROOT, timeout=60)
-    assert done.returncode == 0, done.stderr
-    assert "revision 1 is in force" in done.stderr
+    host.run(host.router, "ip", "link", "add", "br0", "type", "bridge")
+    host.run(host.router, "ip", "link", "set", "tap-b", "master", "br0")
+    assert boots(daemon) == 0
+    assert "closed_in_tap-b" in host.run(host.router, "nft", "list", "ruleset"), "one bad NIC hinders no other"
+    host.run(host.router, "ip", "link", "set", "tap-b", "nomaster")
+    host.run(host.router, "nft", "flush", "ruleset")
+    assert boots(daemon) == 0
     host.plug("a")
     assert not passes(host, "a", "b")
     assert passes(host, "o", "b")
@@ -163,6 +166,14 @@ def test_a_host_that_boots_has_its_nics_closed_until_the_daemon_attaches_them(ho
     waits(daemon, "ecs-a", "in force")
     until(lambda: passes(host, "a", "b"), "the daemon attached it")
     assert not passes(host, "b", "a")
+
+
+def boots(daemon: Daemon) -> int:
+    """Run `enforcer boot` on a daemon's state."""
+    words = [sys.executable, "-m", "enforcer", "boot", "--state-dir", str(daemon.state)]
+    done = subprocess.run(words, capture_output=True, text=True, check=False, cwd=ROOT, timeout=60)
+    assert "revision 1 is in force" in done.stderr
+    return done.returncode
 
 
 def test_a_boot_without_a_store_ends_with_a_reason(tmp_path: Path) -> None:
