@@ -103,7 +103,8 @@ class Context:
 
         self.store.when_settled(made.number, tell_from_there)
         try:
-            return await asyncio.wait_for(settled, self.patience)
+            async with asyncio.timeout(self.patience):
+                return await settled
         except TimeoutError:
             return self.store.revision(made.number)
 
@@ -117,14 +118,14 @@ class Asking:
     if_revision: int | None
 
 
-def context_of(request: Request) -> Context:
+async def context_of(request: Request) -> Context:
     """Return the context of the application."""
     found = request.app.state.context
     assert isinstance(found, Context)
     return found
 
 
-def peer_of(request: Request) -> Peer:
+async def peer_of(request: Request) -> Peer:
     """Return who asks; whoever the server does not know is nobody."""
     found = request.scope.get("peer")
     if not isinstance(found, Peer):
@@ -136,7 +137,7 @@ Here = Annotated[Context, Depends(context_of)]
 Who = Annotated[Peer, Depends(peer_of)]
 
 
-def asking(
+async def asking(
     here: Here, who: Who, message: Annotated[Message, Query()] = "", if_revision: Number | None = None
 ) -> Asking:
     """Return what comes with a change; raise NotAllowed if the peer may only look."""

@@ -62,7 +62,8 @@ class Limits:
         size = 0
         try:
             while True:
-                message = await asyncio.wait_for(receive(), self._part_within)
+                async with asyncio.timeout(self._part_within):
+                    message = await receive()
                 if message["type"] != "http.request":
                     raise TooMuch(400, "the client went away")
                 part = message.get("body", b"")
@@ -110,7 +111,8 @@ class _Sending:
 
     async def __call__(self, message: dict[str, Any]) -> None:
         try:
-            await asyncio.wait_for(self._send(message), self._within)
+            async with asyncio.timeout(self._within):
+                await self._send(message)
         except TimeoutError:
             self._abort()
             raise
