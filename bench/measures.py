@@ -1,6 +1,6 @@
 """One figure each, of whatever stands in the router now. Everything runs on the core that the caller is pinned to.
 
-new_flows       flows a second: every frame has a five-tuple of its own; the table is emptied between bursts
+new_flows       flows a second: every frame has a five-tuple of its own, into a table that was emptied before
 established     packets a second of one flow that both sides have spoken in
 first_packet    µs from send() in one guest until the datagram can be read in the other: median and 99th percentile
 connections     TCP connections a second, each with a request and an answer
@@ -27,7 +27,9 @@ from bench.shape import MEASURED
 from bench.topology import Topology, address, mac, router_mac
 from enforcer.dataplane.namespaces import entered
 
-FIRST_PORT, FLOWS = 2048, 60_000
+FIRST_PORT = 2048
+LONGEST = 0.4
+"""Seconds that a burst may last; the kernel leaves 0.95 of a second to real-time processes."""
 SINK = """
 table netdev sink {
   chain c {
@@ -38,12 +40,10 @@ table netdev sink {
 
 
 @cache
-def _new_flow_frames(family: int, flows: int) -> Frames:
-    target = (address(1, family), MEASURED)
-    macs = (router_mac(0), mac(0))
-    return Frames(
-        [udp_frame(macs, (address(0, family), FIRST_PORT + n), target) for n in range(flows)],
-    )
+def _new_flow_frames(family: int, bursts: int, flows: int) -> tuple[Frames, ...]:
+    macs, target = (router_mac(0), mac(0)), (address(1, family), MEASURED)
+    frames = [udp_frame(macs, (address(0, family), FIRST_PORT + n), target) for n in range(bursts * flows)]
+    return tuple(Frames(frames[first : first + flows]) for first in range(0, len(frames), flows))
 
 
 @cache
@@ -72,11 +72,11 @@ def undisturbed() -> Iterator[None]:
         os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
 
 
-def _burst(made: Topology, sender: Sender, frames: Frames, seconds: float, *, denied: bool) -> float:
+def _burst(made: Topology, sender: Sender, frames: Frames, *, denied: bool) -> float:
     """Send, and return packets a second that arrived, or were dropped if that is what the case does with them."""
     before = received(made.b)
     with undisturbed():
-        sent, took = sender.burst(frames, seconds)
+        sent, took = sender.burst(frames, LONGEST)
     arrived = _settled(made.b, before, 0 if denied else sent)
     if denied:
         if arrived > 2:
@@ -97,27 +97,26 @@ def _settled(netns: str, before: int, wanted: int) -> int:
     return seen
 
 
-def new_flows(made: Topology, case: cases.Case, bursts: int = 3, flows: int = FLOWS) -> float:
-    """Return the median rate of some bursts."""
-    frames, sender = _new_flow_frames(case.family, flows), Sender(made.a)
-    rates = []
+def new_flows(made: Topology, case: cases.Case, bursts: int = 20, flows: int = 3000) -> float:
+    """Return the median rate of some bursts; `bursts` × `flows` is at most 60,000, for every flow has its own port."""
+    sender, rates = Sender(made.a), []
+    cases.forget(made)
     try:
         with sink(made):
-            for _ in range(bursts):
-                cases.forget(made)
-                rates.append(_burst(made, sender, frames, 0.4, denied=case.denied))
+            for frames in _new_flow_frames(case.family, bursts, flows):
+                rates.append(_burst(made, sender, frames, denied=case.denied))
     finally:
         sender.close()
     return median(rates)
 
 
-def established(made: Topology, case: cases.Case, bursts: int = 3, flows: int = FLOWS) -> float:
+def established(made: Topology, case: cases.Case, bursts: int = 20, flows: int = 3000) -> float:
     """Return the median rate of some bursts of one flow, as long as those of new flows, after a packet each way."""
     _greet(made, case.family)
     frames, sender = _one_flow_frames(case.family, flows), Sender(made.a)
     try:
         with sink(made):
-            return median(_burst(made, sender, frames, 0.4, denied=False) for _ in range(bursts))
+            return median(_burst(made, sender, frames, denied=False) for _ in range(bursts))
     finally:
         sender.close()
 
