@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from enforcer.ruleset.nft import Dispatch, InSet, Load, Ruleset, Throttle, Verdict
+from enforcer.ruleset.nft import Counter, Dispatch, InSet, Load, Ruleset, Throttle, Verdict
 
 
 @dataclass(frozen=True)
@@ -18,6 +17,10 @@ class Cost:
 
     def __add__(self, other: Cost) -> Cost:
         return Cost(self.rules + other.rules, self.lookups + other.lookups)
+
+
+def size(cost: Cost) -> tuple[int, int]:
+    return cost.rules, cost.lookups
 
 
 def longest_way(ruleset: Ruleset, family: str, hook: str) -> Cost:
@@ -33,23 +36,38 @@ def longest_way(ruleset: Ruleset, family: str, hook: str) -> Cost:
     def of_chain(name: str) -> Cost:
         """Add up the rules; who leaves a chain by `goto` does not meet the rest of it."""
         if name not in known:
-            total, ways = Cost(), [Cost()]
+            met, exits = Cost(), []
             for entry in chains[name].rules:
-                own, targets = of_rule(entry.statements)
-                ways += [total + own + of_chain(target.chain) for target in targets if target.kind == "goto"]
-                total = total + own + worst(of_chain(target.chain) for target in targets if target.kind == "jump")
-            known[name] = worst((total, *ways))
+                met += Cost(1, sum(isinstance(s, InSet | Dispatch | Load | Throttle) for s in entry.statements))
+                there = targets(entry.statements)
+                exits += [met + of_chain(verdict.chain) for verdict in there if not comes_back(verdict)]
+                met += max(
+                    (of_chain(verdict.chain) for verdict in there if comes_back(verdict)), key=size, default=Cost()
+                )
+            known[name] = max([met, *exits], key=size)
         return known[name]
 
-    def of_rule(statements: tuple[Any, ...]) -> tuple[Cost, list[Verdict]]:
-        cost = Cost(1, sum(isinstance(s, InSet | Dispatch | Load | Throttle) for s in statements))
-        targets = [s for s in statements if isinstance(s, Verdict)]
+    def verdicts(statements: tuple[Any, ...]) -> list[Verdict]:
+        found = [s for s in statements if isinstance(s, Verdict)]
         for dispatch in (s for s in statements if isinstance(s, Dispatch)):
-            targets += [e.value for e in sets[dispatch.map].elements if isinstance(e.value, Verdict)]
-        return cost, targets
+            found += [e.value for e in sets[dispatch.map].elements if isinstance(e.value, Verdict)]
+        return list(set(found))
 
-    def worst(costs: Iterable[Cost]) -> Cost:
-        return max(costs, key=lambda c: (c.rules, c.lookups), default=Cost())
+    def targets(statements: tuple[Any, ...]) -> list[Verdict]:
+        return [verdict for verdict in verdicts(statements) if verdict.chain]
+
+    def comes_back(verdict: Verdict) -> bool:
+        """Say whether the rule behind can be met: not after a goto, nor where every packet finds its end."""
+        return verdict.kind == "jump" and not ends(verdict.chain)
+
+    def ends(name: str) -> bool:
+        rules = chains[name].rules
+        last = rules[-1].statements if rules else ()
+        finals = (
+            [s for s in last if isinstance(s, Verdict)] if all(isinstance(s, Counter | Verdict) for s in last) else []
+        )
+        out = [v for entry in rules for v in verdicts(entry.statements) if v.kind in ("return", "goto")]
+        return bool(finals) and all(v.kind == "goto" and ends(v.chain) for v in out)
 
     starts = [chain.name for chain in chains.values() if chain.hook and chain.hook.hook == hook]
-    return max((of_chain(name) for name in starts), key=lambda c: (c.rules, c.lookups))
+    return max((of_chain(name) for name in starts), key=size)

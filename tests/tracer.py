@@ -213,6 +213,7 @@ class Tracer:
             Field.MARK: (True, trace.mark),
             Field.PRIORITY: (True, trace.priority),
             Field.ETHER_SOURCE: (True, packet.mac),
+            Field.ETHER_TYPE: (True, packet.kind),
             Field.IPV4_SOURCE: (packet.kind == "ip", packet.source),
             Field.IPV4_DESTINATION: (packet.kind == "ip", packet.destination),
             Field.IPV6_SOURCE: (packet.kind == "ip6", packet.source),
@@ -307,6 +308,7 @@ def _equal(what: Field, value: Any, wanted: str | int) -> bool:
 _WORDS = (
     Field.NFPROTO,
     Field.PROTOCOL,
+    Field.ETHER_TYPE,
     Field.ARP_OPERATION,
     Field.FIB_SOURCE_TYPE,
     Field.FIB_DESTINATION_TYPE,

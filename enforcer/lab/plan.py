@@ -263,7 +263,12 @@ _FORWARDING: Final = ("ipv4/ip_forward", "ipv6/conf/all/forwarding")
 _ROUTER_ONLY: Final = (
     ("ipv4/conf/all/send_redirects", 0),
     ("ipv4/conf/default/send_redirects", 0),
-    ("netfilter/nf_conntrack_generic_timeout", 180),  # S13; elsewhere 600
+    # Idle timeouts (S13): the namespace is ours, so they need not be told flow by flow.
+    ("netfilter/nf_conntrack_tcp_timeout_established", 600),
+    ("netfilter/nf_conntrack_tcp_timeout_fin_wait", 30),
+    ("netfilter/nf_conntrack_udp_timeout", 30),
+    ("netfilter/nf_conntrack_udp_timeout_stream", 180),
+    ("netfilter/nf_conntrack_generic_timeout", 180),
 )
 
 

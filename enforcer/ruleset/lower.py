@@ -13,7 +13,8 @@ from enforcer.ruleset.nft import Chain, Ruleset, Set, Table
 from enforcer.ruleset.nics import ProfileKey, balancer_objects, closed_chains, inet_sets, netdev_sets, nic_chain
 from enforcer.ruleset.policies import DECIDED, Judge, classifier, denied_chains, lower_policy
 from enforcer.ruleset.profiles import Profile, lower_profile
-from enforcer.ruleset.skeleton import TIMEOUT_OBJECTS, in_force, inet_chains, source_chains
+from enforcer.ruleset.skeleton import TIMEOUT_OBJECTS, in_force, inet_chains
+from enforcer.ruleset.sources import checked_mark, source_chains
 
 
 def lower(
@@ -37,7 +38,7 @@ def lower(
         netdev_sets(present),
         (
             *source_chains(namespace),
-            *(nic_chain(nic) for nic in present),
+            *(nic_chain(nic, checked_mark(namespace)) for nic in present),
             *(chain for interface in sorted(set(closed)) for chain in closed_chains(interface)),
         ),
     )
@@ -68,7 +69,7 @@ def _inet(namespace: NamespaceProgram, present: tuple[NicProgram, ...], generati
     return Table(
         "inet",
         names.TABLE,
-        TIMEOUT_OBJECTS,
+        () if namespace.owned else TIMEOUT_OBJECTS,
         (in_force(namespace, generation), *inet_sets(namespace, present, profiles), *balancer_sets, *sets.values()),
         (
             *denied_chains(namespace),

@@ -44,6 +44,7 @@ class Field(Enum):
     MARK = ("meta mark", KeyType.MARK)
     PRIORITY = ("meta priority", KeyType.CLASSID)
     ETHER_SOURCE = ("ether saddr", KeyType.ETHER)
+    ETHER_TYPE = ("ether type", KeyType.OTHER)
     IPV4_SOURCE = ("ip saddr", KeyType.IPV4)
     IPV4_DESTINATION = ("ip daddr", KeyType.IPV4)
     IPV6_SOURCE = ("ip6 saddr", KeyType.IPV6)

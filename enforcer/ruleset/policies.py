@@ -190,7 +190,7 @@ def _chain(
     if prefix:
         yield rule(jump(classify))
         yield rule(Load((Field.PRIORITY,), names.LOCAL.format(policy.key)))
-        yield rule(Match(Field.PRIORITY, UNCLASSED, ">="), SetPriority(REST))
+        yield rule(Match(Field.PRIORITY, UNCLASSED, "==", UNCLASSED), SetPriority(REST))
     verdicts = [entry for entry in sets if entry.counted]
     if verdicts and not prefix:
         yield rule(SetPriority(REST))
@@ -214,7 +214,7 @@ def _of_rest(entry: Set) -> Set:
 def _ask(entry: Set, prefix: tuple[Field, ...], icmp: int, *, reply: bool) -> Iterator[Rule]:
     """Ask one verdict map, and end if it had an answer."""
     yield from _load(entry, prefix, icmp, reply=reply)
-    yield rule(Match(Field.PRIORITY, FIRST_VERDICT, ">="), goto(names.DECIDED))
+    yield rule(Match(Field.PRIORITY, FIRST_VERDICT, "==", FIRST_VERDICT), goto(names.DECIDED))
 
 
 def _load(entry: Set, prefix: tuple[Field, ...], icmp: int, *, reply: bool) -> Iterator[Rule]:

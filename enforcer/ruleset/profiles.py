@@ -1,11 +1,12 @@
 """Profiles: what happens to a packet from or to a NIC once its interface is known (design §3).
 
-A profile is a pair of side policies of one family; NICs with the same groups and ECS type share its four chains, whose
+A profile is a pair of side policies of one family; NICs with the same groups and ECS type share its five chains, whose
 names stay while the policies change: a changed rule touches its profiles, not their NICs.
 
     from       original direction: opened by the instance      → egress policy
     from_reply reply direction: somebody opened it to us       → *ingress* policy, read in reverse (S14)
-    to         original direction: somebody opens it to us     → ingress policy
+    to         first packet: somebody opens it to us           → ingress policy
+    to_known   original direction, opened before               → ingress policy, once more
     to_reply   reply direction: the instance opened it         → passes (S13); `revoke: both`: egress policy
 
 Only flows without the current stamp come here. A flow that the instance opened and that once passed (any stamp) goes
@@ -21,6 +22,7 @@ from enforcer.compiler.program import NamespaceProgram, Sides
 from enforcer.ruleset import names
 from enforcer.ruleset.nft import ACCEPT, Chain, Dispatch, Field, Match, Rule, SetPriority, Verdict, goto, jump, rule
 from enforcer.ruleset.policies import Judge
+from enforcer.ruleset.skeleton import begins
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +35,7 @@ class Profile:
 
 
 def lower_profile(sides: Sides, judges: Mapping[str, Judge], namespace: NamespaceProgram, edition: int = 1) -> Profile:
-    """Lower a pair of side policies to its four chains."""
+    """Lower a pair of side policies to its five chains."""
     ingress, egress = judges[sides.ingress], judges[sides.egress]
     balanced = any(exemption.address.version == sides.family for exemption in namespace.exemptions)
     place = (sides.family, sides.profile, edition)
@@ -45,6 +47,7 @@ def lower_profile(sides: Sides, judges: Mapping[str, Judge], namespace: Namespac
     lenient = not namespace.revoke_both
     once_passed = Match(Field.CT_MARK, 0, "!=", mask)
     from_reply, to_reply = names.PROFILE_FROM_REPLY.format(*place), names.PROFILE_TO_REPLY.format(*place)
+    to_known, family = names.PROFILE_TO_KNOWN.format(*place), sides.family
     dhcp = Dispatch((Field.UDP_SOURCE_PORT,), names.DHCP_FROM)
     is_reply = Match(Field.CT_DIRECTION, "reply")
     chains = (
@@ -62,7 +65,16 @@ def lower_profile(sides: Sides, judges: Mapping[str, Judge], namespace: Namespac
         Chain(
             names.PROFILE_TO.format(*place),
             (
-                rule(jump(names.ARRIVING)),
+                rule(Match(Field.CT_STATE, "new", "!="), goto(to_known)),
+                *begins(names.DHCP_TO),
+                *exempt[names.TO_BACKEND],
+                *judged(ingress.chain, ingress, goto(names.BEGUN[family])),
+            ),
+        ),
+        Chain(
+            to_known,
+            (
+                rule(jump(names.KNOWN_TO)),
                 rule(is_reply, goto(to_reply)),
                 *exempt[names.TO_BACKEND],
                 *judged(ingress.chain, ingress, goto(names.STAMP)),

@@ -13,8 +13,8 @@ policies, so that a chain that is empty by accident falls back to that drop.
 
 from __future__ import annotations
 
-from enforcer.compiler.program import NamespaceProgram
-from enforcer.model import TCP, UDP
+from enforcer.compiler.program import FAMILIES, NamespaceProgram
+from enforcer.model import TCP, UDP, Family
 from enforcer.ruleset import names
 from enforcer.ruleset.nft import (
     ACCEPT,
@@ -39,6 +39,9 @@ from enforcer.ruleset.nft import (
 )
 
 ALL_BITS = 0xFFFF_FFFF
+HIGH_PORT_BITS = 0xFC00
+"""What the ports below 1024 have not: those of DHCP are among them."""
+NO_FLOW = "invalid, or related to no flow in force"
 SYN, FIN_SYN_RST_ACK = 0x02, 0x17
 _TCP_SECONDS = (("established", 600), ("fin_wait", 30))
 _UDP_SECONDS = (("unreplied", 30), ("replied", 180))
@@ -48,7 +51,10 @@ TIMEOUT_OBJECTS = (
     Timeout(names.TIMEOUT.format("tcp", "ip6"), "ip6", "tcp", _TCP_SECONDS),
     Timeout(names.TIMEOUT.format("udp", "ip6"), "ip6", "udp", _UDP_SECONDS),
 )
-"""S13. ICMP's 30 s and GRE's 30/180 s are the kernel's own defaults; see docs/design.md for other protocols."""
+"""S13, in a namespace that is not ours; in one of ours they are settings of the namespace (`lab.plan`).
+
+ICMP's 30 s and GRE's 30/180 s are the kernel's own defaults; see docs/design.md for other protocols.
+"""
 
 SOLICIT, ADVERTISE, ROUTER_SOLICIT, ROUTER_ADVERTISE = 135, 136, 133, 134
 _HOP_LIMIT = Match(Field.IPV6_HOPLIMIT, 255)
@@ -61,45 +67,34 @@ def inet_chains(namespace: NamespaceProgram, generation: int) -> tuple[Chain, ..
     stamped = rule(InSet((Field.CT_MARK,), names.IN_FORCE, mask=mask), ACCEPT)
     return (
         *_dhcp_chains(),
-        _fixed(names.TIMEOUTS, *_timeouts()),
-        _fixed(
-            names.STAMP,
-            rule(Match(Field.CT_STATE, "new"), jump(names.TIMEOUTS)),
-            rule(jump(names.MARK)),
-            rule(ACCEPT),
-        ),
         mark_chain(namespace, generation),
-        _fixed(names.LINK_FROM, *_link_from()),
-        _fixed(names.LINK_TO, *_link_to()),
-        _fixed(names.BEGIN_FROM, _syn_only(), rule(Dispatch((Field.UDP_SOURCE_PORT,), names.DHCP_FROM))),
-        _fixed(names.BEGIN_TO, _syn_only(), rule(Dispatch((Field.UDP_SOURCE_PORT,), names.DHCP_TO))),
-        _fixed(names.ARRIVING, *_arriving()),
-        _fixed(names.FOREIGN, *_foreign(namespace)),
-        _fixed(
+        fixed(names.STAMP, rule(jump(names.MARK)), rule(ACCEPT)),
+        *(fixed(names.BEGUN[family], *_timeouts(namespace, family), rule(goto(names.STAMP))) for family in FAMILIES),
+        fixed(names.ENDED, *_ended()),
+        fixed(names.LINK_FROM, *_link_from()),
+        fixed(names.LINK_TO, *_link_to()),
+        fixed(names.KNOWN_FROM, *_known_from()),
+        fixed(names.KNOWN_TO, *_known_to()),
+        fixed(names.FOREIGN, *_foreign(namespace)),
+        fixed(
             names.PREROUTING,
             rule(Match(Field.MARK, 0, "==", bit), goto(names.FOREIGN)),
             rule(SetMark(Field.MARK, ALL_BITS ^ bit, 0)),
             stamped,
-            rule(Match(Field.CT_STATE, "new"), jump(names.BEGIN_FROM)),
-            rule(Match(Field.CT_STATE, "untracked"), goto(names.LINK_FROM)),
-            rule(
-                Match(Field.CT_STATE, "invalid,related"),
-                Counter(),
-                DROP,
-                comment="invalid, or related to no flow in force",
-            ),
+            rule(Match(Field.CT_STATE, "new", "!="), jump(names.KNOWN_FROM)),
+            *begins(names.DHCP_FROM),
             rule(_IPV4, Dispatch((Field.IIF,), names.FROM[4])),
             rule(_IPV6, Dispatch((Field.IIF,), names.FROM[6])),
             rule(Counter(), DROP, comment="not in force"),
             hook=Hook("prerouting", -190),
         ),
-        _fixed(
+        fixed(
             names.INPUT,
             stamped,
-            rule(Match(Field.CT_STATE, "new,established"), InSet((Field.IIF,), names.NIC_IFS), goto(names.STAMP)),
+            rule(InSet((Field.IIF,), names.NIC_IFS), goto(names.ENDED)),
             hook=Hook("input", 150),
         ),
-        _fixed(names.POSTROUTING, stamped, *_postrouting(namespace), hook=Hook("postrouting", 150)),
+        fixed(names.POSTROUTING, stamped, *_postrouting(namespace), hook=Hook("postrouting", 150)),
     )
 
 
@@ -109,7 +104,7 @@ def mark_chain(namespace: NamespaceProgram, generation: int) -> Chain:
     Its only rule has no verdict and asks no set: replacing it does not make the kernel walk all chains and maps again.
     """
     keep = ALL_BITS ^ namespace.marks.connection_mask
-    return _fixed(names.MARK, rule(SetMark(Field.CT_MARK, keep, stamp_bits(namespace, generation))))
+    return fixed(names.MARK, rule(SetMark(Field.CT_MARK, keep, stamp_bits(namespace, generation))))
 
 
 def in_force(namespace: NamespaceProgram, generation: int) -> Set:
@@ -128,26 +123,52 @@ def stamp_bits(namespace: NamespaceProgram, generation: int) -> int:
     return stamp
 
 
-def _fixed(name: str, *rules: Rule, hook: Hook | None = None) -> Chain:
+def fixed(name: str, *rules: Rule, hook: Hook | None = None) -> Chain:
+    """Build a chain whose name stays while its rules change."""
     return Chain(name, rules, hook, fixed=True)
 
 
-def _syn_only() -> Rule:
-    """A TCP connection begins with a SYN (S13): conntrack alone would pick up a flow in the middle."""
-    return rule(
-        Match(Field.L4PROTO, TCP), Match(Field.TCP_FLAGS, SYN, "!=", FIN_SYN_RST_ACK), Counter(), DROP, comment="no SYN"
+def begins(dhcp: str) -> tuple[Rule, ...]:
+    """Check a flow's first packet, from or to an instance.
+
+    A TCP connection begins with a SYN (S13): conntrack alone would pick up a flow in the middle. DHCP's ports are low
+    ones (S15); almost no first packet comes from there, and a comparison is much cheaper than a lookup.
+    """
+    return (
+        rule(
+            Match(Field.L4PROTO, TCP),
+            Match(Field.TCP_FLAGS, SYN, "!=", FIN_SYN_RST_ACK),
+            Counter(),
+            DROP,
+            comment="no SYN",
+        ),
+        rule(Match(Field.SOURCE_PORT, 0, "==", HIGH_PORT_BITS), Dispatch((Field.UDP_SOURCE_PORT,), dhcp)),
     )
 
 
-def _timeouts() -> tuple[Rule, ...]:
+def _timeouts(namespace: NamespaceProgram, family: Family) -> tuple[Rule, ...]:
+    """Give a flow its idle timeouts (S13), unless the namespace is ours: there they are the kernel's settings."""
+    if namespace.owned:
+        return ()
+    l3proto = "ip" if family == 4 else "ip6"
     return tuple(
         rule(
-            _IPV4 if timeout.l3proto == "ip" else _IPV6,
             Match(Field.L4PROTO, TCP if timeout.protocol == "tcp" else UDP),
             UseTimeout(timeout.name),
-            RETURN,
+            goto(names.STAMP),
         )
         for timeout in TIMEOUT_OBJECTS
+        if timeout.l3proto == l3proto
+    )
+
+
+def _ended() -> tuple[Rule, ...]:
+    """Stamp what comes from an instance and has reached its end elsewhere."""
+    new = Match(Field.CT_STATE, "new")
+    return (
+        rule(new, _IPV4, goto(names.BEGUN[4])),
+        rule(new, _IPV6, goto(names.BEGUN[6])),
+        rule(Match(Field.CT_STATE, "established"), goto(names.STAMP)),
     )
 
 
@@ -159,18 +180,18 @@ def _dhcp_chains() -> tuple[Chain, ...]:
         spread = "broadcast" if family == 4 else "multicast"
         to_server, to_client = (Match(Field.UDP_DESTINATION_PORT, port) for port in (server, client))
         chains += [
-            _fixed(
+            fixed(
                 names.DHCP_CLIENT[family],
                 *(
                     rule(is_family, to_server, Match(Field.FIB_DESTINATION_TYPE, kind), ACCEPT)
                     for kind in (spread, "local")
                 ),
             ),
-            _fixed(
+            fixed(
                 names.DHCP_SERVER[family],
                 rule(is_family, to_client, Counter(), DROP, comment="an instance is no DHCP server"),
             ),
-            _fixed(
+            fixed(
                 names.DHCP_ANSWER[family],
                 rule(is_family, to_client, Match(Field.FIB_SOURCE_TYPE, "local"), ACCEPT),
             ),
@@ -199,16 +220,27 @@ def _link_to() -> tuple[Rule, ...]:
     )
 
 
-def _arriving() -> tuple[Rule, ...]:
-    """Checks for every packet to an instance that bears no current stamp (S13)."""
+def _known_from() -> tuple[Rule, ...]:
+    """Look at a packet from an instance that begins no flow and bears no current stamp; this chain does not return."""
+    established = Match(Field.CT_STATE, "established")
+    return (
+        rule(established, _IPV4, Dispatch((Field.IIF,), names.FROM[4])),
+        rule(established, _IPV6, Dispatch((Field.IIF,), names.FROM[6])),
+        rule(Match(Field.CT_STATE, "untracked"), goto(names.LINK_FROM)),
+        rule(Match(Field.CT_STATE, "invalid,related"), Counter(), DROP, comment=NO_FLOW),
+        rule(Counter(), DROP, comment="not in force"),
+    )
+
+
+def _known_to() -> tuple[Rule, ...]:
+    """Look at a packet to an instance that begins no flow and bears no current stamp; what returns is judged (S13)."""
     return (
         rule(Match(Field.CT_STATE, "established"), Dispatch((Field.UDP_SOURCE_PORT,), names.DHCP_TO)),
         rule(Match(Field.CT_STATE, "established"), RETURN),
-        rule(Match(Field.CT_STATE, "new"), goto(names.BEGIN_TO)),
         rule(Match(Field.CT_STATE, "untracked"), goto(names.LINK_TO)),
         # This host's own errors about a flow that passed before; others' errors need a flow in force.
         rule(Match(Field.CT_STATE, "related"), Match(Field.FIB_SOURCE_TYPE, "local"), ACCEPT),
-        rule(Counter(), DROP, comment="invalid, or related to no flow in force"),
+        rule(Counter(), DROP, comment=NO_FLOW),
     )
 
 
@@ -246,41 +278,5 @@ def _postrouting(namespace: NamespaceProgram) -> tuple[Rule, ...]:
             DROP,
             comment="what the link needs stays on the link",
         ),
-        rule(Match(Field.CT_STATE, "new,established"), InSet((Field.IIF,), names.NIC_IFS), goto(names.STAMP)),
+        rule(InSet((Field.IIF,), names.NIC_IFS), goto(names.ENDED)),
     )
-
-
-def source_chains(namespace: NamespaceProgram) -> tuple[Chain, ...]:
-    """Build the shared chains of the netdev table: who may send what (S16), and what the link needs (S15)."""
-    checked = SetMark(Field.MARK, ALL_BITS ^ namespace.marks.packet_bit, namespace.marks.packet_bit)
-    sources = {4: Field.IPV4_SOURCE, 6: Field.IPV6_SOURCE}
-    rules = [rule(InSet((Field.IIF, sources[f]), names.SOURCES[f]), checked, ACCEPT) for f in (4, 6)]
-    rules += [rule(InSet((Field.IIF, sources[f]), names.SOURCE_NETS[f]), checked, ACCEPT) for f in (4, 6)]
-    arp_request = Match(Field.ARP_OPERATION, "request")
-    rules += [
-        rule(InSet((Field.IIF, Field.ARP_SENDER_ETHER, Field.ARP_SENDER_IP), names.ARP_SOURCES), ACCEPT),
-        rule(InSet((Field.IIF, Field.ARP_SENDER_IP), names.ARP_SOURCES_ANY_MAC), ACCEPT),
-        rule(arp_request, Match(Field.ARP_SENDER_IP, "0.0.0.0"), ACCEPT),  # RFC 5227 probe
-        rule(
-            Match(Field.IPV4_SOURCE, "0.0.0.0"),
-            Match(Field.IPV4_DESTINATION, "255.255.255.255"),
-            Match(Field.UDP_SOURCE_PORT, 68),
-            Match(Field.UDP_DESTINATION_PORT, 67),
-            checked,
-            ACCEPT,
-        ),
-        rule(InSet((Field.IIF, Field.IPV6_SOURCE), names.LINK_LOCAL), goto(names.LINK_SOURCE)),
-        rule(Match(Field.IPV6_SOURCE, "fe80::/10"), InSet((Field.IIF,), names.ANY_MAC), goto(names.LINK_SOURCE)),
-        rule(Match(Field.ICMPV6_TYPE, SOLICIT), Match(Field.IPV6_SOURCE, "::"), checked, ACCEPT),
-        rule(Match(Field.PROTOCOL, "ip"), InSet((Field.IIF,), names.FORWARDERS), checked, ACCEPT),
-        rule(Match(Field.PROTOCOL, "ip6"), InSet((Field.IIF,), names.FORWARDERS), checked, ACCEPT),
-        rule(Counter(), DROP, comment="spoofed source"),
-    ]
-    link = _fixed(
-        names.LINK_SOURCE,
-        rule(Match(Field.ICMPV6_TYPE, ROUTER_SOLICIT), checked, ACCEPT),
-        rule(Match(Field.ICMPV6_TYPE, f"{SOLICIT}-{ADVERTISE}"), checked, ACCEPT),
-        rule(Match(Field.UDP_SOURCE_PORT, 546), Match(Field.UDP_DESTINATION_PORT, 547), checked, ACCEPT),
-        rule(Counter(), DROP, comment="the link does not need it"),
-    )
-    return (link, _fixed(names.SOURCE, *rules))

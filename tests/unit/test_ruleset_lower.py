@@ -170,7 +170,7 @@ def test_what_changes_in_place_has_the_edition_in_its_name():
     changed = names_of[0] - names_of[1]
     assert changed == {name for name in names_of[0] if names.EDITION.fullmatch(name)}
     assert "host4_1" in changed
-    assert len(changed) == 1 + 6 * 4, "a host map, and the chains of a profile for each NIC and family"
+    assert len(changed) == 1 + 6 * 5, "a host map, and the chains of a profile for each NIC and family"
 
 
 def test_the_generation_is_shifted_into_the_mask_and_must_fit_it():

@@ -22,10 +22,10 @@ from enforcer.ruleset import lower
 HOOKS = (("netdev", "ingress"), ("inet", "prerouting"), ("inet", "input"), ("inet", "postrouting"))
 
 MOST = {
-    "ingress": Cost(rules=16, lookups=10),
-    "prerouting": Cost(rules=38, lookups=13),
-    "input": Cost(rules=10, lookups=2),
-    "postrouting": Cost(rules=62, lookups=19),
+    "ingress": Cost(rules=17, lookups=10),
+    "prerouting": Cost(rules=34, lookups=12),
+    "input": Cost(rules=8, lookups=2),
+    "postrouting": Cost(rules=40, lookups=13),
 }
 """What the longest way may cost at each hook. Who raises these numbers pays with the speed of every new flow."""
 
@@ -138,9 +138,9 @@ def test_objects_grow_with_neither_rules_nor_members():
 def test_a_rule_list_has_at_most_a_handful_of_objects():
     one, eleven = objects(policy_of(rules=12, nics=22, lists=1)), objects(policy_of(rules=12, nics=22, lists=11))
     # Two directions: a map of local classes, of regions, and one for packets without ports; two chains each. A profile
-    # has four chains.
+    # has five chains.
     assert (eleven[0] - one[0]) / 10 <= 6
-    assert (eleven[1] - one[1]) / 10 <= 8
+    assert (eleven[1] - one[1]) / 10 <= 9
 
 
 def test_a_new_member_is_one_element_in_one_set():

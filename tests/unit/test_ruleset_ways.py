@@ -335,8 +335,8 @@ def test_a_flow_to_this_host_or_beyond_is_stamped_where_it_ends():
 @pytest.mark.parametrize(("protocol", "word"), [(TCP, "tcp"), (UDP, "udp")])
 def test_a_new_flow_gets_its_idle_timeouts_s13(family: int, protocol: int, word: str):
     ends = ("10.0.0.11", "10.0.0.12") if family == 4 else ("2001:db8::11", "2001:db8::12")
-    trace = Tracer(lower(opened())).forward(packet(*ends, protocol))
-    assert trace.timeout == f"{word}_ip{'' if family == 4 else '6'}"
+    on_a_host = Tracer(lower(replace(opened(), owned=False))).forward(packet(*ends, protocol))
+    assert on_a_host.timeout == f"{word}_ip{'' if family == 4 else '6'}"
 
 
 @pytest.mark.parametrize("unknown", [Match(Field.UDP_SOURCE_PORT, "domain"), "queue to 1"])
