@@ -26,6 +26,9 @@ from enforcer.errors import SystemRefused
 NETNS_DIRECTORY: Final = Path("/run/netns")
 """Where `ip netns` keeps its names."""
 
+MAY_NOT_ENTER: Final = "it takes CAP_SYS_ADMIN: be root, or give it to the service with scripts/install --netns"
+"""What would be right for one who may not enter a namespace."""
+
 _CLONE_NEWNET: Final = 0x40000000
 _MS_BIND: Final = 0x1000
 _MS_REC: Final = 0x4000
@@ -71,7 +74,8 @@ def entered(netns: str) -> Iterator[None]:
         try:
             _checked("setns", _libc.setns(target, _CLONE_NEWNET))
         except OSError as error:
-            raise SystemRefused(f"network namespace {netns}: cannot be entered ({error.strerror})") from error
+            mend = f"; {MAY_NOT_ENTER}" if error.errno == errno.EPERM else ""
+            raise SystemRefused(f"network namespace {netns}: cannot be entered ({error.strerror}){mend}") from error
         yield
     finally:
         _checked("setns", _libc.setns(home, _CLONE_NEWNET))
