@@ -1,6 +1,6 @@
 # The same commands as in scripts/, for those who have make. `make` alone prints this help.
 .DEFAULT_GOAL := help
-.PHONY: help demo test check unit kernel traffic golden fuzz bench bench-quick
+.PHONY: help demo test check unit kernel traffic system golden fuzz vm-test bench bench-quick
 
 help:     ## print this help
 	@grep -hE '^[a-z-]+: +##' $(MAKEFILE_LIST) | sed -E 's/: +## /\t/' | expand -t 12
@@ -16,6 +16,10 @@ kernel:   ## tests against the kernel's nftables
 	scripts/test -q tests/kernel
 traffic:  ## tests with packets between namespaces
 	scripts/test -q tests/traffic
+system:   ## a machine under systemd: install, kill, upgrade, reboot
+	scripts/test -q tests/system
+vm-test:  ## the kernel and the traffic tier under Debian's own kernel, in a machine of their own (slow)
+	scripts/vm-test
 golden:   ## write the golden files anew; look at the difference before you commit it
 	scripts/test -q tests/golden --update-golden
 fuzz:     ## random policies and packets, kernel against oracle: make fuzz MINUTES=5 SEED=1
