@@ -42,7 +42,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     if os.geteuid() == 0:
         return
     for item in items:
-        if item.get_closest_marker("kernel") or item.get_closest_marker("traffic"):
+        if any(item.get_closest_marker(marker) for marker in ("kernel", "traffic", "system")):
             item.add_marker(pytest.mark.skip(reason="needs root"))
 
 
