@@ -38,6 +38,9 @@ exec systemd-nspawn --quiet --boot --register=no --keep-unit --private-network -
 """
 
 
+PATIENCE = 400.0
+"""Seconds for whatever a machine does; it is patience only: installing takes a minute where the processors are busy."""
+
 REBOOT = 133
 """With this status systemd-nspawn says that its machine wants to be started again."""
 
@@ -103,7 +106,7 @@ class Machine:
 
     def try_run(self, *words: str, user: str = "", text: str = "") -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            self.words(*words, user=user), capture_output=True, text=True, check=False, timeout=120, input=text
+            self.words(*words, user=user), capture_output=True, text=True, check=False, timeout=PATIENCE, input=text
         )
 
     def run(self, *words: str, status: int = 0, user: str = "", text: str = "") -> str:
@@ -119,7 +122,7 @@ class Machine:
     def reboot(self) -> None:
         """Let the machine go down by itself, and start it again: its files stay, its kernel state is new."""
         self.run("systemctl", "--no-block", "reboot")
-        assert self._nspawn.wait(timeout=60) == REBOOT
+        assert self._nspawn.wait(timeout=PATIENCE) == REBOOT
         self.boot()
 
     def end(self) -> None:
@@ -135,7 +138,7 @@ class Machine:
         self._console.close()
 
 
-def until(condition: Callable[[], bool], what: str, seconds: float = 60) -> None:
+def until(condition: Callable[[], bool], what: str, seconds: float = PATIENCE) -> None:
     """Wait for a condition; fail if it does not come."""
     deadline = time.monotonic() + seconds
     while not condition():
