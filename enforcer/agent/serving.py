@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Collection
 from typing import Any
 
@@ -12,6 +13,7 @@ from enforcer.agent.confirming import Confirming
 from enforcer.agent.desired import Desired
 from enforcer.agent.head import Head
 from enforcer.agent.loop import Loop
+from enforcer.agent.observer import Log
 from enforcer.agent.plan import planned, summarised
 from enforcer.agent.store import Store
 from enforcer.dataplane import namespaces, observe
@@ -28,7 +30,7 @@ class Serving:
         config: Config,
         loop: Loop,
         routers: Collection[Any] = (),
-        failed: Callable[[str, str], None] = lambda _what, _why: None,
+        failed: Callable[[str, str], None] | None = None,
     ) -> None:
         def in_force() -> tuple[int, Desired]:
             revision, desired = loop.in_force
@@ -36,14 +38,22 @@ class Serving:
             return revision, desired
 
         head = Head(store, in_force)
-        self._confirming = Confirming(store, head, failed=failed)
+        self._confirming = Confirming(store, head, failed=failed or Log().failed)
         context = Context(
-            store, head, self._confirming, require=require, plan=planned, summary=summarised, routers=routers
+            store,
+            head,
+            self._confirming,
+            require=require,
+            plan=planned,
+            summary=summarised,
+            routers=routers,
+            grown=keep_the_collector_away,
         )
         self._server = Server(context, Access(config.socket, config.group, config.others_read))
 
     def start(self) -> None:
         """Begin to serve; returns once requests are taken."""
+        keep_the_collector_away()
         self._server.start()
         self._confirming.start()
 
@@ -51,6 +61,16 @@ class Serving:
         """Take no more requests, and finish those that are there."""
         self._server.end()
         self._confirming.end()
+
+
+def keep_the_collector_away() -> None:
+    """Collect garbage now, and take all that is left out of what the collector looks at.
+
+    A policy of 60,000 rules is half a million objects that stay: looking at them again takes a quarter of a second in
+    which nothing else runs, and comes at any time. What is replaced later is freed all the same, it has no cycles.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 def require(policy: Policy) -> None:

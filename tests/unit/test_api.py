@@ -180,6 +180,16 @@ def test_a_revision_that_is_not_settled_in_time_is_answered_as_proposed(tmp_path
         assert daemon.apply().json()["outcome"] == "proposed"
 
 
+def test_a_change_of_much_is_told_to_who_looks_after_the_memory_and_one_of_little_is_not(tmp_path: Path):
+    told: list[str] = []
+    with served(tmp_path, grown=lambda: told.append("grown")) as daemon:
+        daemon.apply()
+        assert told == []
+        groups = "".join(f"  - {{name: g{number}, rules: []}}\n" for number in range(600))
+        assert daemon.apply(f"version: 1\nsecurity_groups:\n{groups}").json()["changed"]
+        assert told == ["grown"]
+
+
 # --- edits ---
 
 

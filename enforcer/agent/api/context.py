@@ -45,7 +45,7 @@ class Context:
 
     `writers` are the groups whose users may change things; None: whoever reaches the socket. `require` raises
     AttachmentRefused if an interface of a policy does not exist. `plan` answers what a policy would change, `summary`
-    does so in one line.
+    does so in one line. `grown` is called after a change of so much that the memory is another one.
     """
 
     store: Store
@@ -57,6 +57,7 @@ class Context:
     writers: frozenset[int] | None = None
     seeing: Any = None
     routers: Collection[Any] = field(default_factory=tuple)
+    grown: Callable[[], None] = lambda: None
     patience: float = PATIENCE
 
     def may_change(self, peer: Peer) -> bool:

@@ -46,6 +46,9 @@ POLICY_FILE: dict[str, Any] = {
         "content": {"application/yaml": {"schema": {"type": "string"}}},
     }
 }
+MANY = 500
+"""After a change of more resources than this, the memory is another one."""
+
 _reading = threading.Lock()
 """Large files are read one at a time: reading keeps a processor busy, and the enforcing loop needs one."""
 
@@ -68,9 +71,12 @@ async def apply(
     does not exist.
     """
     policy, resources, warnings, summary = await run_in_threadpool(_read, here, await request.body(), require)
+    changed = 0
 
     def make(now: Desired) -> Edit:
+        nonlocal changed
         changes, _ = now.becoming(resources, policy)
+        changed = len(changes)
         return Edit(changes, f"policy applied, {len(changes)} resources changed" if changes else "nothing to change")
 
     done = await here.change(
@@ -79,6 +85,8 @@ async def apply(
     if confirm is not None and done.changed:
         here.confirming.begin(done.revision)
         done.confirm_within = confirm
+    if changed > MANY:
+        await run_in_threadpool(here.grown)
     done.warnings, done.summary = warnings, summary if done.changed else ""
     return done
 
