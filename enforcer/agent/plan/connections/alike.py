@@ -34,30 +34,36 @@ class Judge:
         self._ports = sorted(set(_port_borders(policy)))
         self._profiles: dict[_Key, int] = {}
         self._profile_of: dict[tuple[str, str], int] = {}
-        self._class_of: dict[IPAddress, frozenset[object]] = {}
+        self._class_of: dict[IPAddress, int] = {}
+        self._numbers: dict[frozenset[object], int] = {}
+        self._inside: list[frozenset[object]] = []
         self._terms: dict[_Key, frozenset[object]] = {}
         self._own: dict[tuple[str, str, IPAddress], bool] = {}
+        self._known: dict[_Key, bool] = {}
         self._found: dict[_Key, bool] = {}
 
     def allows(self, ref: NicRef, direction: Direction, peer: IPAddress, own: IPAddress, traffic: Traffic) -> bool:
         """Say whether the NIC lets it pass; `own` is the packet's address on the NIC's side (S16)."""
-        # A host without an address (S15) is asked about by itself: there are few of them.
-        special = own if own.is_unspecified or (own.version == 6 and own.is_link_local) else None
         asked = (
             self._profile(ref),
-            direction is Direction.INGRESS,
+            direction,
             peer.version,
             traffic.protocol,
             self._port(traffic),
             traffic.icmp_type,
             traffic.icmp_code,
         )
-        if asked not in self._terms:
-            self._terms[asked] = self._named(ref, direction, peer.version, traffic)
-        key = (*asked, self._class(peer) & self._terms[asked], self.may_use(ref, own), special)
-        found = self._found.get(key)
+        # A host without an address (S15) is asked about by itself: there are few of them.
+        special = own if own.is_unspecified or (own.version == 6 and own.is_link_local) else None
+        key = (asked, self._class(peer), self.may_use(ref, own), special)
+        found = self._known.get(key)
         if found is None:
-            found = self._found[key] = self.verdict(ref, direction, peer, own, traffic).allowed
+            if asked not in self._terms:
+                self._terms[asked] = self._named(ref, direction, peer.version, traffic)
+            alike = (asked, self._inside[key[1]] & self._terms[asked], *key[2:])
+            if alike not in self._found:
+                self._found[alike] = self.verdict(ref, direction, peer, own, traffic).allowed
+            found = self._known[key] = self._found[alike]
         return found
 
     def _named(self, ref: NicRef, direction: Direction, family: Family, traffic: Traffic) -> frozenset[object]:
@@ -95,10 +101,15 @@ class Judge:
             found = self._profile_of[name] = self._profiles.setdefault(key, len(self._profiles))
         return found
 
-    def _class(self, address: IPAddress) -> frozenset[object]:
+    def _class(self, address: IPAddress) -> int:
+        """Return a number for the terms that contain the address."""
         found = self._class_of.get(address)
         if found is None:
-            found = self._class_of[address] = self._classes[address.version].terms(int(address))
+            terms = self._classes[address.version].terms(int(address))
+            found = self._numbers.setdefault(terms, len(self._inside))
+            if found == len(self._inside):
+                self._inside.append(terms)
+            self._class_of[address] = found
         return found
 
     def _port(self, traffic: Traffic) -> int | None:

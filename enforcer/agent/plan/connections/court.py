@@ -129,14 +129,18 @@ class Court:
         return self._label(sender), self._label(receiver), self._fate(tracked, sender, receiver)
 
     def _fate(self, tracked: Tracked, sender: str | None, receiver: str | None) -> Fate:
-        sides = [side for side in (self._old, self._new) if side is not None]
-        if not any(side.guarded(end) for side in sides for end in (sender, receiver)):
+        if not self._is_ours(sender) and not self._is_ours(receiver):
             return Fate.NOT_OURS
         before = self._old is None or self._is_stamped(tracked) or self._old.allows(tracked, sender, receiver)
         after = self._after(tracked, sender, receiver)
         if before:
             return after
         return Fate.STAYS_CUT if after is Fate.CUT else Fate.RESUMES
+
+    def _is_ours(self, interface: str | None) -> bool:
+        if interface is None:
+            return False
+        return any(side is not None and side.guarded(interface) for side in (self._old, self._new))
 
     def _is_stamped(self, tracked: Tracked) -> bool:
         return bool(self._stamp) and self._old is not None and tracked.mark & self._old.mask == self._stamp
