@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from dataclasses import replace as changed
 from functools import cache
 from pathlib import Path
 
@@ -53,9 +54,9 @@ def conntrack(family: int = 4) -> Case:
     return Case("conntrack", _nft(CONNTRACK), family)
 
 
-def ours(shape: Shape, name: str = "ours") -> Case:
-    """Put the policy in force as the enforcer does."""
-    return Case(name, lambda made: _commit(shape, made.router), shape.family, shape.match == "none")
+def ours(shape: Shape, name: str = "ours", *, owned: bool = True) -> Case:
+    """Put the policy in force as the enforcer does; `owned`: in a router of its own."""
+    return Case(name, lambda made: _commit(shape, made.router, owned=owned), shape.family, shape.match == "none")
 
 
 def nft_list(shape: Shape, name: str = "list") -> Case:
@@ -99,12 +100,12 @@ def void(_: object) -> None:
     """Throw a result away."""
 
 
-def _commit(shape: Shape, netns: str) -> None:
-    replace(program(shape, netns), require=True)
+def _commit(shape: Shape, netns: str, *, owned: bool) -> None:
+    replace(program(shape, netns, owned=owned), require=True)
 
 
 @cache
-def program(shape: Shape, netns: str) -> NamespaceProgram:
+def program(shape: Shape, netns: str, *, owned: bool = True) -> NamespaceProgram:
     """Compile the policy for the router, once."""
     policy = parse_policy(shape.document(netns))
-    return compile_policy(policy, host_layout(policy)).namespaces[0]
+    return changed(compile_policy(policy, host_layout(policy)).namespaces[0], owned=owned)

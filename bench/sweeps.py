@@ -30,7 +30,7 @@ class Size:
     peers: bool
 
 
-FULL = Size(turns=9, bursts=20, flows=3000, most_nics=1000, peers=True)
+FULL = Size(turns=5, bursts=20, flows=3000, most_nics=1000, peers=True)
 QUICK = Size(turns=5, bursts=8, flows=1500, most_nics=100, peers=True)
 TINY = Size(turns=1, bursts=2, flows=300, most_nics=3, peers=False)
 
@@ -70,7 +70,8 @@ def everything(size: Size) -> dict[str, Measure]:
 def base(size: Size) -> Sweep:
     """All cases at the full size, with every measure."""
     shape = Shape()
-    listed = [cases.nothing(), cases.conntrack(), cases.ours(shape), cases.nft_list(shape)]
+    listed = [cases.nothing(), cases.conntrack(), cases.ours(shape)]
+    listed += [cases.ours(shape, "ours, host", owned=False), cases.nft_list(shape)]
     if size.peers:
         listed.append(cases.iptables(shape))
     return Sweep("base", listed, everything(size), _to_conntrack_and_peers(listed))

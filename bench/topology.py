@@ -27,6 +27,12 @@ _SYSCTLS = {
     "net.ipv6.conf.default.accept_dad": 0,
     "net.ipv6.conf.all.accept_dad": 0,
 }
+_ROUTER_SYSCTLS = {
+    "net.netfilter.nf_conntrack_tcp_timeout_established": 600,
+    "net.netfilter.nf_conntrack_tcp_timeout_fin_wait": 30,
+    "net.netfilter.nf_conntrack_udp_timeout_stream": 180,
+}
+"""The idle timeouts (S13) of a router of ours, for every case the same."""
 
 
 def address(nic: int, family: int = 4) -> str:
@@ -82,6 +88,7 @@ def _build(made: Topology) -> None:
         namespaces.create(netns)
         made.run(netns, "ip", "link", "set", "lo", "up")
         made.run(netns, "sysctl", "-qw", *(f"{key}={value}" for key, value in _SYSCTLS.items()))
+    made.run(made.router, "sysctl", "-qw", *(f"{key}={value}" for key, value in _ROUTER_SYSCTLS.items()))
     made.run(made.router, "ip", "-batch", "-", text="\n".join(_links(made)))
     for number, guest in ((0, made.a), (1, made.b)):
         made.run(guest, "ip", "-batch", "-", text="\n".join(_guest(number)))

@@ -36,7 +36,7 @@ def test_a_tiny_run_writes_the_document_and_leaves_nothing_behind(tmp_path: Path
     figures = found["sweeps"]["base"]["figures"]
     assert {"new flows/s", "established packets/s", "first packet p99 µs", "connections/s"} <= set(figures)
     for of in figures.values():
-        assert set(of) == {"nothing", "conntrack", "ours", "list"}, "every measure of every case"
+        assert set(of) == {"nothing", "conntrack", "ours", "ours, host", "list"}, "every measure of every case"
         assert all(0 < each["lowest"] <= each["median"] <= each["highest"] for each in of.values())
     ratios = found["sweeps"]["base"]["ratios"]
     assert {("ours", "conntrack"), ("ours", "list")} <= {(each["case"], each["to"]) for each in ratios}
