@@ -1,0 +1,115 @@
+"""A netlink socket in a namespace: one batch is one transaction, and what the kernel says about it is the answer.
+
+The kernel has dealt with a batch when `send` returns; its answers are in the socket's queue by then. An answer with an
+error names its message, and then nothing of the batch holds. The last message asks to be acknowledged: without that
+answer nobody knows what holds, and `OutcomeUnknown` says so.
+
+Must not know: what the messages mean.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import struct
+from collections.abc import Sequence
+from typing import Final
+
+from enforcer.dataplane.namespaces import entered
+from enforcer.dataplane.netlink.messages import Message
+from enforcer.dataplane.netlink.wire import ACK, SUBSYSTEM, message, messages
+from enforcer.errors import SystemRefused, TransactionRefused
+
+_NETFILTER: Final = 12
+_BEGIN, _END, _ERROR = 16, 17, 2
+_SEND_ROOM_FORCE, _RECEIVE_ROOM_FORCE = 32, 33
+_ROOM: Final = 4 << 20
+MOST_BYTES: Final = 64 << 20
+"""No batch is larger; what would be is for a full load."""
+
+
+class OutcomeUnknown(SystemRefused):
+    """The kernel's answer was lost: what is in force must be looked at."""
+
+
+class Channel:
+    """A socket that stays in the namespace in which it was opened, whoever uses it."""
+
+    def __init__(self, netns: str) -> None:
+        self._netns = netns
+        with entered(netns):
+            self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _NETFILTER)
+        self._socket.setsockopt(socket.SOL_SOCKET, _RECEIVE_ROOM_FORCE, _ROOM)
+        self._room = 0
+        self._sequence = 0
+
+    def close(self) -> None:
+        """End it."""
+        self._socket.close()
+
+    def commit(self, batch: Sequence[Message]) -> None:
+        """Carry out a batch as one transaction.
+
+        Raises TransactionRefused naming the object and the reason, and then nothing has changed; OutcomeUnknown when
+        the answer is lost.
+        """
+        if not batch:
+            return
+        self._sequence = first = (self._sequence + 1) & 0x3FFF_FFFF
+        parts = [message(_BEGIN, 0, 0, b"", first, SUBSYSTEM)]
+        parts += [each.numbered(first + at) for at, each in enumerate(batch[:-1], 1)]
+        last = first + len(batch)
+        parts += [batch[-1].numbered(last, ACK), message(_END, 0, 0, b"", last + 1, SUBSYSTEM)]
+        self._sequence = last + 1
+        self._send(b"".join(parts))
+        self._answer(first, last, batch)
+
+    def _send(self, data: bytes) -> None:
+        if len(data) > MOST_BYTES:
+            raise TransactionRefused(f"{self._place()}: a change of {len(data)} bytes is too large")
+        if len(data) > self._room:
+            self._room = 2 * len(data) + (1 << 16)
+            self._socket.setsockopt(socket.SOL_SOCKET, _SEND_ROOM_FORCE, self._room)
+        while True:
+            try:
+                self._socket.send(data)
+            except InterruptedError:
+                continue
+            except OSError as error:
+                raise TransactionRefused(
+                    f"{self._place()}: netlink refused ({os.strerror(error.errno or 0)})"
+                ) from error
+            return
+
+    def _answer(self, first: int, last: int, batch: Sequence[Message]) -> None:
+        acknowledged = lost = False
+        refused: tuple[int, str] | None = None
+        while True:
+            try:
+                received = self._socket.recv(1 << 18, socket.MSG_DONTWAIT)
+            except InterruptedError:
+                continue
+            except BlockingIOError:
+                break
+            except OSError as error:
+                if error.errno != errno.ENOBUFS:
+                    raise
+                lost = True
+                continue
+            for kind, _, sequence, body in messages(received):
+                if kind != _ERROR or not first <= sequence <= last:
+                    continue  # an answer to an earlier batch, come late
+                number = -struct.unpack_from("=i", body)[0]
+                if number == 0:
+                    acknowledged = acknowledged or sequence == last
+                elif refused is None:
+                    about = batch[sequence - first - 1].about if sequence > first else "the transaction"
+                    refused = (number, about)
+        if refused is not None:
+            raise TransactionRefused(f"{self._place()}: {refused[1]}: nftables refused it ({os.strerror(refused[0])})")
+        if lost or not acknowledged:
+            raise OutcomeUnknown(f"{self._place()}: the kernel's answer was lost; what is in force will be looked at")
+
+    def _place(self) -> str:
+        return f"network namespace {self._netns}" if self._netns else "this network namespace"

@@ -1,0 +1,226 @@
+"""Changes of objects → messages of one transaction, each remembered by what it is about.
+
+encode([AddElements("inet", hosts, (Element((0x0A00000B,), 0x80000001),))], …)  ──▶  NFT_MSG_NEWSETELEM …
+
+The kernel bounds an attribute to 64 KB: many elements are several messages. Must not know: policies, sockets.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, assert_never
+
+from enforcer.dataplane.netlink.expressions import COUNTER, rule_expressions, verdict
+from enforcer.dataplane.netlink.keys import (
+    VERDICT_LENGTH,
+    VERDICT_TYPE,
+    class_bytes,
+    data,
+    fields,
+    key,
+    key_length,
+    key_type,
+    notes,
+)
+from enforcer.dataplane.netlink.wire import (
+    APPEND,
+    CREATE,
+    FAMILIES,
+    SUBSYSTEM,
+    attribute,
+    message,
+    nest,
+    number,
+    text,
+)
+from enforcer.ruleset.changes import (
+    AddChain,
+    AddElements,
+    AddSet,
+    DeleteChain,
+    DeleteElements,
+    DeleteSet,
+    EmptyChain,
+    Operation,
+    Refill,
+)
+from enforcer.ruleset.names import TABLE
+from enforcer.ruleset.nft import Chain, Element, Interval, Rule, Set, Verdict
+from enforcer.ruleset.render import comment_text
+
+_NEW_CHAIN, _DELETE_CHAIN, _NEW_RULE, _DELETE_RULE, _NEW_SET, _DELETE_SET = 3, 5, 6, 8, 9, 11
+_NEW_ELEMENT, _DELETE_ELEMENT = 12, 14
+_INTERVAL, _MAP, _CONCATENATED = 0x4, 0x8, 0x80
+_END = 0x1
+_OPEN_END: Final = bytes((1, 4)) + class_bytes(1)
+_HOOKS = {"ingress": 0, "egress": 1, "prerouting": 0, "input": 1, "postrouting": 4}
+_MOST_BYTES: Final = 60_000
+_TABLE: Final = text(1, TABLE)
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A message without its number, and what it is about, for the words of a refusal."""
+
+    kind: int
+    flags: int
+    family: int
+    body: bytes
+    about: str
+
+    def numbered(self, sequence: int, flags: int = 0) -> bytes:
+        """Return the bytes."""
+        return message(SUBSYSTEM << 8 | self.kind, self.flags | flags, self.family, self.body, sequence)
+
+
+def encode(operations: Sequence[Operation], sets: Mapping[str, Set], indexes: Mapping[str, int]) -> tuple[Message, ...]:
+    """Encode the operations of one transaction.
+
+    `sets` are those that rules may ask, `indexes` the interfaces. New chains come first, for rules and elements name
+    them. Raises Untold for a statement that has no form here.
+    """
+    made = [_made(FAMILIES[one.family], one.chain) for one in operations if isinstance(one, AddChain)]
+    numbered = enumerate(operations, 1)
+    return (*made, *(each for at, one in numbered for each in _operation(one, at, sets, indexes)))
+
+
+def _made(family: int, chain: Chain) -> Message:
+    return Message(_NEW_CHAIN, CREATE, family, _chain(chain), f"chain {chain.name}")
+
+
+def _operation(
+    operation: Operation, number_: int, sets: Mapping[str, Set], indexes: Mapping[str, int]
+) -> Iterator[Message]:
+    family = FAMILIES[operation.family]
+    match operation:
+        case AddSet(_, entry):
+            yield Message(_NEW_SET, CREATE, family, _set(entry, number_), f"set {entry.name}")
+            yield from _elements(_NEW_ELEMENT, CREATE, family, entry, entry.elements, indexes)
+        case AddElements(_, entry, elements):
+            yield from _elements(_NEW_ELEMENT, CREATE, family, entry, elements, indexes)
+        case DeleteElements(_, entry, elements):
+            yield from _elements(_DELETE_ELEMENT, 0, family, entry, elements, indexes)
+        case AddChain(_, chain):
+            yield from _rules(family, chain, sets)
+        case Refill(_, chain):
+            yield Message(_DELETE_RULE, 0, family, _TABLE + text(2, chain.name), f"chain {chain.name}")
+            yield from _rules(family, chain, sets)
+        case EmptyChain(_, name):
+            yield Message(_DELETE_RULE, 0, family, _TABLE + text(2, name), f"chain {name}")
+        case DeleteChain(_, name):
+            yield Message(_DELETE_CHAIN, 0, family, _TABLE + text(3, name), f"chain {name}")
+        case DeleteSet(_, name):
+            yield Message(_DELETE_SET, 0, family, _TABLE + text(2, name), f"set {name}")
+        case _:
+            assert_never(operation)
+
+
+def _set(entry: Set, number_: int) -> bytes:
+    several = len(entry.key) > 1
+    flags = _INTERVAL * entry.interval | _MAP * bool(entry.value) | _CONCATENATED * (entry.interval and several)
+    parts = [_TABLE, text(2, entry.name), number(3, flags), number(4, key_type(entry)), number(5, key_length(entry))]
+    if entry.value == "verdict":
+        parts += [number(6, VERDICT_TYPE), number(7, VERDICT_LENGTH)]
+    elif entry.value:
+        parts += [number(6, 23), number(7, 4)]
+    description = number(1, entry.size) if entry.size else b""
+    description += nest(2, fields(entry)) if entry.interval and several else b""
+    if description:
+        parts.append(nest(9, description))
+    parts += [number(10, number_), attribute(13, notes(entry))]
+    if entry.counted:
+        parts.append(nest(17, COUNTER[4:]))
+    return b"".join(parts)
+
+
+def _elements(
+    kind: int, flags: int, family: int, entry: Set, elements: tuple[Element, ...], indexes: Mapping[str, int]
+) -> Iterator[Message]:
+    """Split elements into messages that the kernel takes."""
+    head = _TABLE + text(2, entry.name)
+    about = f"elements of {entry.name}"
+    ranged = entry.interval and len(entry.key) == 1
+    parts: list[bytes] = []
+    size = 0
+    for part in _ranges(entry, elements, indexes) if ranged else _keyed(kind, entry, elements, indexes):
+        if size + len(part) > _MOST_BYTES:
+            yield Message(kind, flags, family, head + nest(3, *parts), about)
+            parts, size = [], 0
+        parts.append(part)
+        size += len(part)
+    if parts:
+        yield Message(kind, flags, family, head + nest(3, *parts), about)
+
+
+def _keyed(kind: int, entry: Set, elements: tuple[Element, ...], indexes: Mapping[str, int]) -> Iterator[bytes]:
+    """Yield elements of hash sets, and of interval sets of several parts."""
+    known: dict[Verdict | int | None, bytes] = {}
+    comments: dict[str, bytes] = {}
+    adds = kind == _NEW_ELEMENT
+    for element in elements:
+        first, last = key(entry, element.key, indexes)
+        found = data(1, first)
+        if entry.interval:
+            found += data(10, last)
+        if adds and element.value is not None:
+            if element.value not in known:
+                known[element.value] = _value(element.value)
+            found += known[element.value]
+        if adds and element.comment:
+            if element.comment not in comments:
+                comments[element.comment] = attribute(6, _comment(element.comment))
+            found += comments[element.comment]
+        yield nest(1, found)
+
+
+def _ranges(entry: Set, elements: tuple[Element, ...], indexes: Mapping[str, int]) -> Iterator[bytes]:
+    """Yield the intervals of a set of one part as the kernel has them: where they begin, and where they have ended."""
+    spans = []
+    for element in elements:
+        part = element.key[0]
+        span = part if isinstance(part, Interval) else Interval(int(part), int(part))
+        spans.append((span, element))
+    spans.sort(key=lambda each: each[0])
+    most = (1 << 8 * key_length(entry)) - 1
+    if spans and spans[0][0].first > 0:
+        yield nest(1, data(1, bytes(key_length(entry))), number(3, _END))
+    for at, (span, element) in enumerate(spans):
+        first, _ = key(entry, (span.first,), indexes)
+        value = b"" if element.value is None else _value(element.value)
+        open_ = attribute(6, _OPEN_END) if span.last == most and at + 1 == len(spans) else b""
+        yield nest(1, data(1, first), value, open_)
+        if span.last != most:
+            end, _ = key(entry, (span.last + 1,), indexes)
+            yield nest(1, data(1, end), number(3, _END))
+
+
+def _value(value: Verdict | int) -> bytes:
+    return verdict(2, value) if isinstance(value, Verdict) else data(2, class_bytes(value))
+
+
+def _comment(comment: str) -> bytes:
+    """Build nft's note of a comment: kind 0, length, text with a zero."""
+    raw = comment_text(comment).encode() + b"\0"
+    return bytes((0, len(raw))) + raw
+
+
+def _chain(chain: Chain) -> bytes:
+    parts = [_TABLE, text(3, chain.name)]
+    if chain.hook:
+        device = (text(3, chain.hook.device),) if chain.hook.device else ()
+        hook = nest(4, number(1, _HOOKS[chain.hook.hook]), number(2, chain.hook.priority), *device)
+        parts += [hook, number(5, 1), text(7, "filter")]
+    if chain.comment:
+        parts.append(attribute(12, _comment(chain.comment)))
+    return b"".join(parts)
+
+
+def _rules(family: int, chain: Chain, sets: Mapping[str, Set]) -> Iterator[Message]:
+    for rule in chain.rules:
+        yield Message(_NEW_RULE, CREATE | APPEND, family, _rule(chain, rule, sets), f"chain {chain.name}")
+
+
+def _rule(chain: Chain, rule: Rule, sets: Mapping[str, Set]) -> bytes:
+    comment = attribute(7, _comment(rule.comment)) if rule.comment else b""
+    return _TABLE + text(2, chain.name) + nest(4, rule_expressions(rule, sets)) + comment

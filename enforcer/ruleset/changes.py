@@ -1,0 +1,174 @@
+"""From the Ruleset that is in force to another: what is added, filled anew and deleted, object by object; pure.
+
+Like `difference`, but between two Rulesets that are known whole, so that only what differs is touched. The same three
+steps, for the same reasons: *prepare* adds what nothing refers to yet, *switch* is the commit, *sweep* deletes what
+nothing refers to any more. Without anything to prepare or to sweep, a change is one transaction.
+
+What may change in place, and what a packet in flight finds then, is said in docs/design.md §4.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from enforcer.ruleset.names import GENERATION
+from enforcer.ruleset.nft import Chain, Element, Ruleset, Set, Table
+
+
+class Unequal(Exception):
+    """An object of the same name is of another kind: only a full load can change that."""
+
+
+@dataclass(frozen=True, slots=True)
+class AddSet:
+    """A set or map that was not there, with its elements."""
+
+    family: str
+    set: Set
+
+
+@dataclass(frozen=True, slots=True)
+class AddElements:
+    """Elements that were not there."""
+
+    family: str
+    set: Set
+    elements: tuple[Element, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteElements:
+    """Elements that are there."""
+
+    family: str
+    set: Set
+    elements: tuple[Element, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class AddChain:
+    """A chain that was not there, with its rules."""
+
+    family: str
+    chain: Chain
+
+
+@dataclass(frozen=True, slots=True)
+class Refill:
+    """A chain gets other rules."""
+
+    family: str
+    chain: Chain
+
+
+@dataclass(frozen=True, slots=True)
+class EmptyChain:
+    """A chain that will be deleted loses its rules, which may name other chains and sets."""
+
+    family: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteChain:
+    """A chain that nothing refers to."""
+
+    family: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteSet:
+    """A set or map that nothing refers to."""
+
+    family: str
+    name: str
+
+
+Operation = AddSet | AddElements | DeleteElements | AddChain | Refill | EmptyChain | DeleteChain | DeleteSet
+
+
+@dataclass(slots=True)
+class Changes:
+    """The operations of each of the three transactions; `retired` are the counted maps that the sweep deletes."""
+
+    prepare: list[Operation] = field(default_factory=list)
+    switch: list[Operation] = field(default_factory=list)
+    sweep: list[Operation] = field(default_factory=list)
+    retired: list[str] = field(default_factory=list)
+
+
+def changes(before: Ruleset, after: Ruleset) -> Changes:
+    """Compute what leads from one Ruleset to the other. Raises Unequal."""
+    found = Changes()
+    gone_chains: list[tuple[str, Chain]] = []
+    gone_sets: list[tuple[str, Set]] = []
+    for old, new in zip(before.tables, after.tables, strict=True):
+        if old.timeouts != new.timeouts:
+            raise Unequal("timeouts")
+        gone_chains += _chains(old, new, found)
+        gone_sets += _sets(old, new, found)
+    found.sweep += [EmptyChain(family, chain.name) for family, chain in gone_chains if chain.rules]
+    found.sweep += [DeleteChain(family, chain.name) for family, chain in gone_chains]
+    found.sweep += [DeleteSet(family, entry.name) for family, entry in gone_sets]
+    found.retired = [entry.name for _, entry in gone_sets if entry.counted]
+    # Chains come before the elements that jump to them, and sets before the rules that ask them.
+    found.prepare.sort(key=lambda each: _ORDER[type(each)])
+    return found
+
+
+_ORDER = {AddSet: 0, AddChain: 1}
+
+
+def _chains(old: Table, new: Table, found: Changes) -> list[tuple[str, Chain]]:
+    """Add and refill chains; return those that are gone."""
+    there = {chain.name: chain for chain in old.chains}
+    for chain in new.chains:
+        known = there.pop(chain.name, None)
+        if known is chain:
+            continue
+        if known is None:
+            at_once = chain.hook is not None or chain.name.startswith(GENERATION.format(""))
+            (found.switch if at_once else found.prepare).append(AddChain(new.family, chain))
+        elif (known.hook, known.comment) != (chain.hook, chain.comment):
+            raise Unequal(chain.name)
+        elif known.rules != chain.rules:
+            found.switch.append(Refill(new.family, chain))
+    gone = [chain for chain in there.values() if not chain.name.startswith(GENERATION.format(""))]
+    found.switch += [DeleteChain(new.family, name) for name in there if name.startswith(GENERATION.format(""))]
+    return [(new.family, chain) for chain in gone]
+
+
+def _sets(old: Table, new: Table, found: Changes) -> list[tuple[str, Set]]:
+    """Add sets and change elements; return the sets that are gone."""
+    there = {entry.name: entry for entry in old.sets}
+    for entry in new.sets:
+        known = there.pop(entry.name, None)
+        if known is entry:
+            continue
+        if known is None:
+            found.prepare.append(AddSet(new.family, entry))
+        elif _kind(known) != _kind(entry):
+            raise Unequal(entry.name)
+        elif known.elements != entry.elements:
+            _elements(new.family, known, entry, found)
+    return [(new.family, entry) for entry in there.values()]
+
+
+def _kind(entry: Set) -> tuple[object, ...]:
+    return (entry.key, entry.value, entry.interval, entry.counted, entry.size)
+
+
+def _elements(family: str, known: Set, entry: Set, found: Changes) -> None:
+    before, after = ({element.key: element for element in each.elements} for each in (known, entry))
+    gone = tuple(element for key, element in before.items() if after.get(key) != element)
+    new = tuple(element for key, element in after.items() if before.get(key) != element)
+    if entry.grows:
+        # Under one name a class never changes its local class, so nothing is replaced; what nobody has goes later.
+        if any(element.key in after for element in gone):
+            raise Unequal(entry.name)
+        found.switch += [AddElements(family, entry, new)] if new else []
+        found.sweep += [DeleteElements(family, entry, gone)] if gone else []
+        return
+    found.switch += [DeleteElements(family, entry, gone)] if gone else []
+    found.switch += [AddElements(family, entry, new)] if new else []
