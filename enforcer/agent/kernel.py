@@ -68,14 +68,18 @@ class Nftables:
         self._passed = passed
         self._own: defaultdict[str, deque[_Own]] = defaultdict(lambda: deque(maxlen=MOST_REMEMBERED))
         self._commits: dict[str, tuple[int, int]] = {}
+        self._sessions: dict[str, dataplane.Session] = {}
 
     def commit(
         self, program: NamespaceProgram, *, closed: Collection[str] = (), whole: bool = False, anew: bool = False
     ) -> Committed:
         with self._counting(program.name, mended=whole or anew) as passed:
-            return dataplane.replace(program, closed=closed, whole=whole, anew=anew, passed=passed)
+            session = self._sessions.setdefault(program.name, dataplane.Session(program.name))
+            return session.replace(program, closed=closed, whole=whole, anew=anew, passed=passed)
 
     def clear(self, netns: str) -> None:
+        if (session := self._sessions.pop(netns, None)) is not None:
+            session.close()
         with self._counting(netns, mended=True) as passed:
             if dataplane.clear(netns):
                 passed(dataplane.Step.REPLACED)

@@ -16,7 +16,7 @@ The steps, and what holds after each:
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from hashlib import blake2b
 
 from enforcer.compiler.program import ADDRESS_BITS, UNCLASSED, AddressClass, AddressMap, Span
@@ -101,8 +101,12 @@ class Segments:
 def address_map(terms: Iterable[Term], family: Family) -> AddressMap:
     """Build the map from every address of a family to its class."""
     terms = tuple(terms)
-    around = Segments(terms, family)
-    listed = {address: around.of_host(address, names) for address, names in singles(terms).items()}
+    return map_of(Segments(terms, family), singles(terms), family)
+
+
+def map_of(around: Segments, listed_by: Mapping[int, Iterable[str]], family: Family) -> AddressMap:
+    """Build the same from segments and the terms that list each single address."""
+    listed = {address: around.of_host(address, names) for address, names in listed_by.items()}
     numbers = class_numbers({*listed.values(), *(names for _, names in around.entries)})
     hosts: dict[int, int] = {}
     pieces: list[tuple[Span, int]] = []
@@ -135,3 +139,12 @@ def _drop_redundant(hosts: list[tuple[int, int]], pieces: list[tuple[Span, int]]
         if pieces[at][1] != number:
             kept.append((address, number))
     return tuple(kept)
+
+
+def classes_inside(classes: Iterable[AddressClass]) -> dict[str, list[AddressClass]]:
+    """Return the classes inside each term."""
+    inside: dict[str, list[AddressClass]] = {}
+    for entry in classes:
+        for term in entry.terms:
+            inside.setdefault(term, []).append(entry)
+    return inside

@@ -6,13 +6,14 @@ with ECSs. See `effective`, `terms`, `classes`, `regions` and `sides` for the pa
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from ipaddress import ip_network
 
-from enforcer.compiler.classes import address_map
+from enforcer.compiler.classes import address_map, classes_inside
 from enforcer.compiler.effective import effective_rules, narrowing
 from enforcer.compiler.program import (
     FAMILIES,
-    AddressMap,
     BalancerExemption,
     NamespaceProgram,
     NicProgram,
@@ -24,45 +25,66 @@ from enforcer.compiler.sides import RuleList, digest
 from enforcer.compiler.terms import Term, Terms
 from enforcer.model import TCP, UDP, Attachment, Direction, Family, Layout, Namespace, Policy
 
-_ListKey = tuple[tuple[str, ...], str, Direction, Family]
+ListKey = tuple[tuple[str, ...], str, Direction, Family]
 
 
 def compile_policy(policy: Policy, layout: Layout) -> Program:
     """Compile a policy for the namespaces of a layout; deterministic, and pure."""
-    return Program(tuple(_namespace(policy, namespace) for namespace in layout.namespaces), layout)
+    return Program(tuple(compile_namespace(policy, each).program for each in layout.namespaces), layout)
 
 
-def _namespace(policy: Policy, namespace: Namespace) -> NamespaceProgram:
+@dataclass(frozen=True, slots=True)
+class Compiled:
+    """One namespace's program, with what it was made of: a later one takes over what has not changed."""
+
+    namespace: Namespace
+    terms: Terms
+    lists: Mapping[ListKey, RuleList]
+    sides: Mapping[ListKey, SidePolicy]
+    program: NamespaceProgram
+
+
+def compile_namespace(policy: Policy, namespace: Namespace) -> Compiled:
+    """Compile a policy for one namespace."""
     terms = Terms(policy, namespace.vpcs)
     guarded = [attachment for attachment in namespace.attachments if attachment.ref.nic.port_security]
-    lists: dict[_ListKey, RuleList] = {}
+    lists: dict[ListKey, RuleList] = {}
     for attachment in guarded:
-        for family in families(attachment):
-            for direction in Direction:
-                key = _list_key(attachment, direction, family)
-                if key not in lists:
-                    groups = tuple(policy.group(name) for name in key[0])
-                    rules = effective_rules(groups, key[1], policy.limits.costly_rules, direction, family)
-                    lists[key] = RuleList(direction, family, rules, terms)
-    maps = {family: _address_map(lists, family) for family in FAMILIES}
-    inside = {family: _classes_of(maps[family]) for family in FAMILIES}
-    compiled = {
+        for key in list_keys(attachment):
+            if key not in lists:
+                lists[key] = rule_list(policy, key, terms)
+    maps = {family: address_map(terms_in_use(lists, terms, family), family) for family in FAMILIES}
+    inside = {family: classes_inside(maps[family].classes) for family in FAMILIES}
+    sides = {
         key: rules.compile(inside[rules.family], key[0], maps[rules.family].displaced) for key, rules in lists.items()
     }
-    nics = tuple(_nic(attachment, compiled) for attachment in guarded)
     unguarded = tuple(a.interface for a in namespace.attachments if not a.ref.nic.port_security)
-    return NamespaceProgram(
+    program = NamespaceProgram(
         name=namespace.name,
         owned=namespace.owned,
         declared=(*namespace.infrastructure, *unguarded),
-        nics=nics,
-        policies=tuple(sorted({side.key: side for side in compiled.values()}.values(), key=lambda side: side.key)),
+        nics=tuple(nic_program(attachment, sides) for attachment in guarded),
+        policies=distinct(sides.values()),
         addresses=tuple(maps[family] for family in FAMILIES),
         exemptions=_exemptions(policy, namespace),
         marks=policy.marks,
         revoke_both=policy.revoke == "both",
         deny_log=policy.deny_log,
     )
+    return Compiled(namespace, terms, lists, sides, program)
+
+
+def rule_list(policy: Policy, key: ListKey, terms: Terms) -> RuleList:
+    """Build the rule list that a key stands for."""
+    names, ecs_type, direction, family = key
+    groups = tuple(policy.group(name) for name in names)
+    rules = effective_rules(groups, ecs_type, policy.limits.costly_rules, direction, family)
+    return RuleList(direction, family, rules, terms)
+
+
+def distinct(sides: Iterable[SidePolicy]) -> tuple[SidePolicy, ...]:
+    """Return side policies once each, in the order of their keys."""
+    return tuple(sorted({side.key: side for side in sides}.values(), key=lambda side: side.key))
 
 
 def families(attachment: Attachment) -> tuple[Family, ...]:
@@ -74,28 +96,26 @@ def families(attachment: Attachment) -> tuple[Family, ...]:
     return tuple(family for family in FAMILIES if family in spoken)
 
 
-def _list_key(attachment: Attachment, direction: Direction, family: Family) -> _ListKey:
+def list_keys(attachment: Attachment) -> Iterator[ListKey]:
+    """Yield the keys of the rule lists that judge a NIC."""
+    for family in families(attachment):
+        for direction in Direction:
+            yield _list_key(attachment, direction, family)
+
+
+def _list_key(attachment: Attachment, direction: Direction, family: Family) -> ListKey:
     ref = attachment.ref
     return (ref.nic.security_groups, narrowing(ref.ecs.type_class), direction, family)
 
 
-def _address_map(lists: dict[_ListKey, RuleList], family: Family) -> AddressMap:
-    used: dict[str, Term] = {}
-    for rules in lists.values():
-        if rules.family == family:
-            used.update((term.name, term) for term in rules.terms if term is not None)
-    return address_map((used[name] for name in sorted(used)), family)
+def terms_in_use(lists: Mapping[ListKey, RuleList], terms: Terms, family: Family) -> tuple[Term, ...]:
+    """Return the terms of a family's rule lists, by name."""
+    names = {name for rules in lists.values() if rules.family == family for name in rules.places}
+    return tuple(terms.named(name, family) for name in sorted(names))
 
 
-def _classes_of(addresses: AddressMap) -> dict[str, tuple[int, ...]]:
-    inside: dict[str, list[int]] = {}
-    for entry in addresses.classes:
-        for term in entry.terms:
-            inside.setdefault(term, []).append(entry.number)
-    return {term: tuple(numbers) for term, numbers in inside.items()}
-
-
-def _nic(attachment: Attachment, compiled: dict[_ListKey, SidePolicy]) -> NicProgram:
+def nic_program(attachment: Attachment, sides: Mapping[ListKey, SidePolicy]) -> NicProgram:
+    """Compile one NIC, given the side policies of its rule lists."""
     nic = attachment.ref.nic
     own = sorted({*map(ip_network, nic.addresses), *nic.allowed_addresses}, key=lambda n: (n.version, n))
     return NicProgram(
@@ -107,8 +127,8 @@ def _nic(attachment: Attachment, compiled: dict[_ListKey, SidePolicy]) -> NicPro
         sides=tuple(
             Sides(
                 family,
-                ingress=compiled[_list_key(attachment, Direction.INGRESS, family)].key,
-                egress=compiled[_list_key(attachment, Direction.EGRESS, family)].key,
+                ingress=sides[_list_key(attachment, Direction.INGRESS, family)].key,
+                egress=sides[_list_key(attachment, Direction.EGRESS, family)].key,
                 profile=digest(nic.security_groups, narrowing(attachment.ref.ecs.type_class)),
             )
             for family in families(attachment)

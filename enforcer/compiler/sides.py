@@ -14,13 +14,14 @@ The steps, and what holds after each:
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from hashlib import blake2b
 
 from enforcer.compiler.effective import EffectiveRule
-from enforcer.compiler.program import REST, LocalClass, Region, SidePolicy
+from enforcer.compiler.program import REST, AddressClass, LocalClass, Region, SidePolicy
 from enforcer.compiler.regions import above, painting, stack
-from enforcer.compiler.terms import Term, Terms, anywhere
+from enforcer.compiler.terms import Terms, anywhere
 from enforcer.model import Direction, Family
 
 Positions = tuple[int, ...]
@@ -42,51 +43,63 @@ def until_all_is_decided(rules: Iterable[EffectiveRule]) -> tuple[EffectiveRule,
 
 
 class RuleList:
-    """An effective rule list with the term of each rule, ready to be compiled once the classes are known."""
+    """An effective rule list with the names of its rules' terms, ready to be compiled once the classes are known.
+
+    What it has worked out it remembers: the same list is asked again whenever classes come.
+    """
 
     def __init__(self, direction: Direction, family: Family, rules: Iterable[EffectiveRule], terms: Terms) -> None:
         self.direction = direction
         self.family = family
         self.rules = until_all_is_decided(rules)
-        self.terms: tuple[Term | None, ...] = tuple(terms.of(rule.rule) for rule in self.rules)
+        found = tuple(terms.of(rule.rule) for rule in self.rules)
+        self.terms: tuple[str | None, ...] = tuple(term.name if term else None for term in found)
+        self.places: dict[str, tuple[int, ...]] = {}
+        for place, name in enumerate(self.terms):
+            if name is not None:
+                self.places[name] = (*self.places.get(name, ()), place)
+        self._identity = digest([rule.identity() for rule in self.rules])
+        unplaced = tuple(place for place, name in enumerate(self.terms) if name is None)
+        self._below = painting(self.rules, unplaced, family)
+        self._known: dict[Positions, tuple[Region, ...]] = {}
 
     def compile(
-        self, classes_of: Mapping[str, tuple[int, ...]], groups: tuple[str, ...], displaced: tuple[int, ...] = ()
+        self, inside: Mapping[str, Sequence[AddressClass]], groups: tuple[str, ...], displaced: tuple[int, ...] = ()
     ) -> SidePolicy:
-        """Compile the list; `classes_of` gives the global classes inside each term.
+        """Compile the list; `inside` gives the classes in use inside each term.
 
         `displaced` classes have not the number that their terms' names give: then numbers are part of the key.
         """
-        unplaced: Positions = tuple(place for place, term in enumerate(self.terms) if term is None)
-        below = painting(self.rules, unplaced, self.family)
-        matching: dict[int, list[int]] = {}
-        for place, term in enumerate(self.terms):
-            if term is not None:
-                for number in classes_of.get(term.name, ()):
-                    matching.setdefault(number, []).append(place)
-        known: dict[Positions, tuple[Region, ...]] = {}
-
-        def regions_at(places: Positions) -> tuple[Region, ...]:
-            if places not in known:
-                known[places] = stack(above(painting(self.rules, places, self.family), below), self.rules)
-            return known[places]
-
-        differing = {
-            number: found for number, places in sorted(matching.items()) if (found := regions_at(tuple(places)))
-        }
+        asked = {entry.number: entry for name in self.places for entry in inside.get(name, ())}
+        differing = {number: found for number, entry in asked.items() if (found := self.regions_of(entry.terms))}
         numbers = _local_numbers(set(differing.values()))
-        local = tuple((number, numbers[found]) for number, found in differing.items())
-        classes = (
-            LocalClass(REST, stack(below, self.rules)),
+        local = tuple((number, numbers[found]) for number, found in sorted(differing.items()))
+        kept = (
+            LocalClass(REST, stack(self._below, self.rules)),
             *(LocalClass(number, found) for found, number in sorted(numbers.items(), key=lambda entry: entry[1])),
         )
-        used = [_text(entry.regions) for entry in classes]
-        key = f"{self.direction[0]}{self.family}_{digest(groups, self.identity(), used, displaced)}"
-        return SidePolicy(key, self.direction, self.family, groups, local, classes)
+        used = [_text(entry.regions) for entry in kept]
+        key = f"{self.direction[0]}{self.family}_{digest(groups, self._identity, used, displaced)}"
+        return SidePolicy(key, self.direction, self.family, groups, local, kept)
 
-    def identity(self) -> str:
-        """Hash the rules in their order."""
-        return digest([rule.identity() for rule in self.rules])
+    def with_class(self, side: SidePolicy, entry: AddressClass) -> SidePolicy | None:
+        """Add a class to a compiled list; None: it has regions that the list did not have before."""
+        found = self.regions_of(entry.terms)
+        if not found:
+            return side
+        number = next((known.number for known in side.classes[1:] if known.regions == found), None)
+        if number is None:
+            return None
+        return replace(side, locals=tuple(sorted({*side.locals, (entry.number, number)})))
+
+    def regions_of(self, terms: Iterable[str]) -> tuple[Region, ...]:
+        """Return what the rules about a class's addresses decide before a rule for any address does."""
+        places = tuple(sorted(place for name in terms for place in self.places.get(name, ())))
+        if not places:
+            return ()
+        if places not in self._known:
+            self._known[places] = stack(above(painting(self.rules, places, self.family), self._below), self.rules)
+        return self._known[places]
 
 
 def _local_numbers(contents: set[tuple[Region, ...]]) -> dict[tuple[Region, ...], int]:

@@ -85,6 +85,10 @@ class Terms:
             return self._term(f"address group {entries}", rule.family, lambda: self._entries(entries, rule.family))
         return None
 
+    def named(self, name: str, family: Family) -> Term:
+        """Return a term that `of` has returned for some rule."""
+        return self._known[(name, family)]
+
     def _term(self, name: str, family: Family, spans: _Spans) -> Term:
         known = self._known.get((name, family))
         if known is None:

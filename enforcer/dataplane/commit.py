@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from enforcer.compiler import NamespaceProgram, Program
@@ -42,6 +42,7 @@ class Committed:
     whole: bool
     swept: bool
     absent: tuple[str, ...]
+    edition: int = field(default=1, compare=False)
 
 
 class Step(StrEnum):
@@ -66,6 +67,7 @@ def replace(
     whole: bool = False,
     anew: bool = False,
     passed: Callable[[Step], None] = lambda _: None,
+    lower_: Callable[..., Ruleset] = lower,
 ) -> Committed:
     """Put one namespace's program in force, whatever was in force before.
 
@@ -82,12 +84,12 @@ def replace(
     passed(Step.OBSERVED)
     generation = _free(namespace, observe.generation(tables))
     whole = whole or set(tables) != {"inet", "netdev"}
-    ruleset = _lowered(namespace, generation, links.absent, closed, next_edition(tables))
+    ruleset = _lowered(lower_, namespace, generation, links.absent, closed, edition := next_edition(tables))
     if anew and not whole:
         between = difference(fresh(ruleset, tables), tables)
         whole = not (_switched(namespace.name, between, passed) and _swept(namespace.name, between, passed))
         tables, generation = observe.present(namespace.name), _free(namespace, generation)
-        ruleset = _lowered(namespace, generation, links.absent, closed, next_edition(tables))
+        ruleset = _lowered(lower_, namespace, generation, links.absent, closed, edition := next_edition(tables))
     transactions = None if whole else difference(ruleset, tables)
     whole = transactions is None or not _switched(namespace.name, transactions, passed)
     if whole:
@@ -97,13 +99,13 @@ def replace(
         flows.end(namespace.name, ended)
         passed(Step.ENDED)
     swept = whole or transactions is None or _swept(namespace.name, transactions, passed)
-    return Committed(namespace.name, generation, whole, swept, tuple(sorted(links.absent - set(closed))))
+    return Committed(namespace.name, generation, whole, swept, tuple(sorted(links.absent - set(closed))), edition)
 
 
 def refusal(namespace: NamespaceProgram, closed: Collection[str]) -> str:
     """Ask the kernel whether it would take a program whole; return why not, or "". Nothing is changed."""
     absent = _links(namespace, closed, require=False).absent
-    return libnftables.refusal(namespace.name, render(_lowered(namespace, 1, absent, closed, 1)))
+    return libnftables.refusal(namespace.name, render(_lowered(lower, namespace, 1, absent, closed, 1)))
 
 
 def _links(namespace: NamespaceProgram, closed: Collection[str], *, require: bool) -> observe.Links:
@@ -162,10 +164,15 @@ def _ran(netns: str, script: str, step: Step, passed: Callable[[Step], None]) ->
 
 
 def _lowered(
-    namespace: NamespaceProgram, generation: int, absent: Collection[str], closed: Collection[str], edition: int
+    lower_: Callable[..., Ruleset],
+    namespace: NamespaceProgram,
+    generation: int,
+    absent: Collection[str],
+    closed: Collection[str],
+    edition: int,
 ) -> Ruleset:
     """Lower, and where the kernel has no egress hook, close interfaces on the way in only."""
-    ruleset = lower(namespace, generation, absent, closed, edition)
+    ruleset = lower_(namespace, generation, absent, closed, edition)
     if not closed or observe.egress_hook():
         return ruleset
     tables = (

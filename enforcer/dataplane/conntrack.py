@@ -76,6 +76,18 @@ def conversations(netns: str) -> Iterator[Tracked]:
         yield from map(parse, dump(conntrack))
 
 
+def marks(netns: str, mask: int) -> set[int]:
+    """Return the marks of all conversations, within a mask; those without any of its bits are left out."""
+    found: set[int] = set()
+    with opened(netns) as conntrack:
+        for flow in dump(conntrack):
+            for kind, begin, _ in attributes(flow, 4):
+                if kind == _MARK:
+                    found.add(int.from_bytes(flow[begin + ATTRIBUTE.size : begin + 8], "big") & mask)
+                    break
+    return found - {0}
+
+
 def opened(netns: str) -> socket.socket:
     """Open a conntrack socket of the namespace; it may be used from anywhere."""
     with entered(netns):

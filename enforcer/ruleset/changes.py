@@ -9,10 +9,15 @@ What may change in place, and what a packet in flight finds then, is said in doc
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from enforcer.ruleset.names import GENERATION
 from enforcer.ruleset.nft import Chain, Element, Ruleset, Set, Table
+from enforcer.ruleset.policies import same_ends
+
+_Named = TypeVar("_Named", Chain, Set)
 
 
 class Unequal(Exception):
@@ -120,13 +125,19 @@ def changes(before: Ruleset, after: Ruleset) -> Changes:
 _ORDER = {AddSet: 0, AddChain: 1}
 
 
+def _differing(old: Sequence[_Named], new: Sequence[_Named]) -> tuple[dict[str, _Named], list[_Named]]:
+    """Return what of the old is not in the new by identity, by name, and what is new; most of them are the same."""
+    first, last = same_ends(old, new)
+    before, after = old[first : len(old) - last], new[first : len(new) - last]
+    same = {id(each) for each in before} & {id(each) for each in after}
+    return {each.name: each for each in before if id(each) not in same}, [e for e in after if id(e) not in same]
+
+
 def _chains(old: Table, new: Table, found: Changes) -> list[tuple[str, Chain]]:
     """Add and refill chains; return those that are gone."""
-    there = {chain.name: chain for chain in old.chains}
-    for chain in new.chains:
+    there, differing = _differing(old.chains, new.chains)
+    for chain in differing:
         known = there.pop(chain.name, None)
-        if known is chain:
-            continue
         if known is None:
             at_once = chain.hook is not None or chain.name.startswith(GENERATION.format(""))
             (found.switch if at_once else found.prepare).append(AddChain(new.family, chain))
@@ -141,16 +152,14 @@ def _chains(old: Table, new: Table, found: Changes) -> list[tuple[str, Chain]]:
 
 def _sets(old: Table, new: Table, found: Changes) -> list[tuple[str, Set]]:
     """Add sets and change elements; return the sets that are gone."""
-    there = {entry.name: entry for entry in old.sets}
-    for entry in new.sets:
+    there, differing = _differing(old.sets, new.sets)
+    for entry in differing:
         known = there.pop(entry.name, None)
-        if known is entry:
-            continue
         if known is None:
             found.prepare.append(AddSet(new.family, entry))
         elif _kind(known) != _kind(entry):
             raise Unequal(entry.name)
-        elif known.elements != entry.elements:
+        elif known.elements is not entry.elements:
             _elements(new.family, known, entry, found)
     return [(new.family, entry) for entry in there.values()]
 
@@ -160,7 +169,9 @@ def _kind(entry: Set) -> tuple[object, ...]:
 
 
 def _elements(family: str, known: Set, entry: Set, found: Changes) -> None:
-    before, after = ({element.key: element for element in each.elements} for each in (known, entry))
+    first, last = same_ends(known.elements, entry.elements)
+    parts = (each.elements[first : len(each.elements) - last] for each in (known, entry))
+    before, after = ({element.key: element for element in part} for part in parts)
     gone = tuple(element for key, element in before.items() if after.get(key) != element)
     new = tuple(element for key, element in after.items() if before.get(key) != element)
     if entry.grows:

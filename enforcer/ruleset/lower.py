@@ -1,20 +1,34 @@
 """Program → Ruleset: the objects of the two tables, in an order in which nft can create them.
 
-Sets that change often come first: the kernel looks for a set by its name from the first one on.
+What changes often comes first: the kernel looks for a set by its name from the first one on. A `Lowering` remembers
+what it has made: what is the same in the next Program is the very same object in the next Ruleset.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import dataclass, field, replace
 
-from enforcer.compiler.program import NamespaceProgram, NicProgram
+from enforcer.compiler.program import AddressMap, NamespaceProgram, NicProgram, SidePolicy
+from enforcer.model import Family
 from enforcer.ruleset import names
 from enforcer.ruleset.nft import Chain, Ruleset, Set, Table
 from enforcer.ruleset.nics import ProfileKey, balancer_objects, closed_chains, inet_sets, netdev_sets, nic_chain
-from enforcer.ruleset.policies import DECIDED, Judge, classifier, denied_chains, lower_policy
+from enforcer.ruleset.policies import (
+    DECIDED,
+    Classifier,
+    Judge,
+    classifier,
+    denied_chains,
+    local_elements,
+    lower_policy,
+    spliced_hosts,
+)
 from enforcer.ruleset.profiles import Profile, lower_profile
-from enforcer.ruleset.skeleton import TIMEOUT_OBJECTS, in_force, inet_chains
+from enforcer.ruleset.skeleton import TIMEOUT_OBJECTS, in_force, inet_chains, mark_chain
 from enforcer.ruleset.sources import checked_mark, source_chains
+
+_Lowered = tuple[Judge, tuple[Set, ...], tuple[Chain, ...]]
 
 
 def lower(
@@ -30,54 +44,188 @@ def lower(
     interfaces that do not exist: nothing can be bound to them, so they stay closed (S19). Of the absent, `closed` ones
     do exist, and are closed at the device itself. `edition` is part of the names of what changes in place later.
     """
-    present = tuple(nic for nic in namespace.nics if nic.interface not in absent)
-    netdev = Table(
-        "netdev",
-        names.TABLE,
-        (),
-        netdev_sets(present),
-        (
-            *source_chains(namespace),
-            *(nic_chain(nic, checked_mark(namespace)) for nic in present),
-            *(chain for interface in sorted(set(closed)) for chain in closed_chains(interface)),
-        ),
-    )
-    return Ruleset(namespace.name, (_inet(namespace, present, generation, edition), netdev), generation)
+    return Lowering().lower(namespace, generation, absent, closed, edition)
 
 
-def _inet(namespace: NamespaceProgram, present: tuple[NicProgram, ...], generation: int, edition: int) -> Table:
-    judges: dict[str, Judge] = {}
-    sets: dict[str, Set] = {}
-    chains: dict[str, Chain] = {}
-    classifiers = {addresses.family: classifier(addresses, edition) for addresses in namespace.addresses}
-    for policy in namespace.policies:
-        classify = classifiers[policy.family]
-        judge, policy_sets, policy_chains = lower_policy(policy, classify)
-        judges[policy.key] = judge
-        if judge.scratch:
-            sets.update((entry.name, entry) for entry in classify.sets)
-            chains.update((chain.name, chain) for chain in classify.chains)
-        sets.update((entry.name, entry) for entry in policy_sets)
-        chains.update((chain.name, chain) for chain in policy_chains)
-    profiles: dict[ProfileKey, Profile] = {}
-    for nic in namespace.nics:
-        for sides in nic.sides:
-            if (key := (sides.family, sides.profile)) not in profiles:
-                profiles[key] = lower_profile(sides, judges, namespace, edition)
-    profile_chains = {chain.name: chain for profile in profiles.values() for chain in profile.chains}
-    balancer_sets, balancer_chains = balancer_objects(namespace)
-    return Table(
-        "inet",
-        names.TABLE,
-        () if namespace.owned else TIMEOUT_OBJECTS,
-        (in_force(namespace, generation), *inet_sets(namespace, present, profiles), *balancer_sets, *sets.values()),
-        (
-            *denied_chains(namespace),
-            DECIDED,
-            *chains.values(),
-            *balancer_chains,
-            *profile_chains.values(),
-            *inet_chains(namespace, generation),
-            Chain(names.GENERATION.format(generation), ()),
-        ),
-    )
+@dataclass(frozen=True, slots=True)
+class _Around:
+    """What does not depend on the policies: the way, and what knows NICs; and what it was made for."""
+
+    namespace: NamespaceProgram
+    made_for: tuple[frozenset[str], frozenset[str], int]
+    netdev: Table
+    sets: tuple[Set, ...]
+    balancer_chains: tuple[Chain, ...]
+    way: tuple[Chain, ...]
+
+    def fits(self, namespace: NamespaceProgram, made_for: tuple[frozenset[str], frozenset[str], int]) -> bool:
+        """Say whether it is right for another program as well, whose rules may differ."""
+        old = self.namespace
+        constant = ("owned", "declared", "exemptions", "marks", "revoke_both", "deny_log")
+        return (
+            self.made_for == made_for
+            and all(getattr(old, name) == getattr(namespace, name) for name in constant)
+            and len(old.nics) == len(namespace.nics)
+            and all(one is other or _alike(one, other) for one, other in zip(old.nics, namespace.nics, strict=True))
+        )
+
+
+def _alike(one: NicProgram, other: NicProgram) -> bool:
+    """Say whether two NICs differ in nothing but the keys of their side policies."""
+    profiles = [[(sides.family, sides.profile) for sides in nic.sides] for nic in (one, other)]
+    return profiles[0] == profiles[1] and replace(one, sides=()) == replace(other, sides=())
+
+
+@dataclass(slots=True)
+class Lowering:
+    """Lowers one Program of a namespace after the other."""
+
+    _policies: dict[str, tuple[SidePolicy, _Lowered]] = field(default_factory=dict)
+    _classifiers: dict[Family, tuple[AddressMap, int, Classifier]] = field(default_factory=dict)
+    _profiles: dict[tuple[object, ...], Profile] = field(default_factory=dict)
+    _around: _Around | None = None
+    _last: tuple[NamespaceProgram, Ruleset] | None = None
+
+    def lower(
+        self,
+        namespace: NamespaceProgram,
+        generation: int,
+        absent: Collection[str] = (),
+        closed: Collection[str] = (),
+        edition: int = 1,
+    ) -> Ruleset:
+        """Lower a Program, as `lower` does."""
+        made_for = (frozenset(absent), frozenset(closed), edition)
+        ruleset = self._with_hosts(namespace, generation, made_for) or self._whole(namespace, generation, made_for)
+        self._last = (namespace, ruleset)
+        return ruleset
+
+    def _with_hosts(
+        self, namespace: NamespaceProgram, generation: int, made_for: tuple[frozenset[str], frozenset[str], int]
+    ) -> Ruleset | None:
+        """Lower a Program that differs from the last one in its hosts alone: the time does not depend on the rest."""
+        if self._last is None or self._around is None or self._around.made_for != made_for:
+            return None
+        before, ruleset = self._last
+        if before.policies is not namespace.policies or before.nics is not namespace.nics:
+            return None
+        if replace(before, addresses=namespace.addresses) != namespace:
+            return None
+        inet = ruleset.tables[0]
+        sets = list(inet.sets)
+        sets[0] = in_force(namespace, generation)
+        for old, new in zip(before.addresses, namespace.addresses, strict=True):
+            if old.pieces is not new.pieces or bool(old.hosts) is not bool(new.hosts):
+                return None
+            if old.hosts is not new.hosts and old.hosts:
+                there = self._classifiers[old.family][2].sets[0]
+                sets[self._place_of(sets, there)] = self._classifier(new, made_for[2]).sets[0]
+        chains = list(inet.chains)
+        chains[0], chains[-1] = mark_chain(namespace, generation), Chain(names.GENERATION.format(generation), ())
+        tables = (replace(inet, sets=tuple(sets), chains=tuple(chains)), *ruleset.tables[1:])
+        return Ruleset(namespace.name, tables, generation)
+
+    @staticmethod
+    def _place_of(sets: list[Set], wanted: Set) -> int:
+        return next(at for at, entry in enumerate(sets) if entry is wanted)
+
+    def _whole(
+        self, namespace: NamespaceProgram, generation: int, made_for: tuple[frozenset[str], frozenset[str], int]
+    ) -> Ruleset:
+        edition = made_for[2]
+        judges: dict[str, Judge] = {}
+        sets: dict[str, Set] = {}
+        chains: dict[str, Chain] = {}
+        classifiers = {addresses.family: self._classifier(addresses, edition) for addresses in namespace.addresses}
+        known, self._policies = self._policies, {}
+        for policy in namespace.policies:
+            classify = classifiers[policy.family]
+            judge, policy_sets, policy_chains = self._policy(policy, classify, known)
+            judges[policy.key] = judge
+            if policy.locals:
+                sets.update((entry.name, entry) for entry in classify.sets)
+                chains.update((chain.name, chain) for chain in classify.chains)
+            sets.update((entry.name, entry) for entry in policy_sets)
+            chains.update((chain.name, chain) for chain in policy_chains)
+        profiles = self._profiles_of(namespace, judges, edition)
+        around = self._around_of(namespace, profiles, made_for)
+        inet = Table(
+            "inet",
+            names.TABLE,
+            () if namespace.owned else TIMEOUT_OBJECTS,
+            (in_force(namespace, generation), *around.sets, *sets.values()),
+            (
+                mark_chain(namespace, generation),
+                DECIDED,
+                *chains.values(),
+                *around.balancer_chains,
+                *{chain.name: chain for profile in profiles.values() for chain in profile.chains}.values(),
+                *around.way,
+                Chain(names.GENERATION.format(generation), ()),
+            ),
+        )
+        return Ruleset(namespace.name, (inet, around.netdev), generation)
+
+    def _classifier(self, addresses: AddressMap, edition: int) -> Classifier:
+        known = self._classifiers.get(addresses.family)
+        if known is not None and known[1] == edition and known[0].pieces is addresses.pieces:
+            classify = spliced_hosts(known[2], known[0], addresses)
+        else:
+            classify = classifier(addresses, edition)
+        self._classifiers[addresses.family] = (addresses, edition, classify)
+        return classify
+
+    def _policy(
+        self, policy: SidePolicy, classify: Classifier, known: dict[str, tuple[SidePolicy, _Lowered]]
+    ) -> _Lowered:
+        """Lower a side policy; under one key, nothing but its local classes can differ."""
+        before = known.get(policy.key)
+        if before is None:
+            lowered = lower_policy(policy, classify)
+        elif before[0] is policy:
+            lowered = before[1]
+        else:
+            judge, old, chains = before[1]
+            sets = tuple(replace(s, elements=local_elements(policy)) if s.grows else s for s in old)
+            lowered = (judge, sets, chains)
+        self._policies[policy.key] = (policy, lowered)
+        return lowered
+
+    def _profiles_of(
+        self, namespace: NamespaceProgram, judges: dict[str, Judge], edition: int
+    ) -> dict[ProfileKey, Profile]:
+        balanced = frozenset(exemption.address.version for exemption in namespace.exemptions)
+        constants = (namespace.marks.connection_mask, namespace.revoke_both, balanced, edition)
+        known, self._profiles = self._profiles, {}
+        profiles: dict[ProfileKey, Profile] = {}
+        for nic in namespace.nics:
+            for sides in nic.sides:
+                if (key := (sides.family, sides.profile)) not in profiles:
+                    content = (sides, judges[sides.ingress], judges[sides.egress], constants)
+                    profile = known.get(content) or lower_profile(sides, judges, namespace, edition)
+                    self._profiles[content] = profiles[key] = profile
+        return profiles
+
+    def _around_of(
+        self,
+        namespace: NamespaceProgram,
+        profiles: dict[ProfileKey, Profile],
+        made_for: tuple[frozenset[str], frozenset[str], int],
+    ) -> _Around:
+        if self._around is not None and self._around.fits(namespace, made_for):
+            return self._around
+        absent, closed, _ = made_for
+        present = tuple(nic for nic in namespace.nics if nic.interface not in absent)
+        shut = (chain for interface in sorted(closed) for chain in closed_chains(interface))
+        nic_chains = (nic_chain(nic, checked_mark(namespace)) for nic in present)
+        netdev = Table("netdev", names.TABLE, (), netdev_sets(present), (*source_chains(namespace), *nic_chains, *shut))
+        balancer_sets, balancer_chains = balancer_objects(namespace)
+        self._around = _Around(
+            namespace,
+            made_for,
+            netdev,
+            (*inet_sets(namespace, present, profiles), *balancer_sets),
+            balancer_chains,
+            (*denied_chains(namespace), *inet_chains(namespace)),
+        )
+        return self._around

@@ -17,8 +17,10 @@ names its deciding rule and counts its packets; a listing reads like the policy.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import compress, count
+from operator import is_not
 
 from enforcer.compiler.program import REST, UNCLASSED, AddressMap, Decider, NamespaceProgram, SidePolicy
 from enforcer.compiler.sides import digest
@@ -82,6 +84,7 @@ class Classifier:
     destination: str
     sets: tuple[Set, ...]
     chains: tuple[Chain, ...]
+    edition: int = 1
 
 
 def classifier(addresses: AddressMap, edition: int = 1) -> Classifier:
@@ -106,12 +109,33 @@ def classifier(addresses: AddressMap, edition: int = 1) -> Classifier:
         for name, field in ((source, SOURCE[family]), (destination, DESTINATION[family]))
     )
     used = tuple(entry for entry, size in ((hosts, 1), (pieces, 2)) if len(entry.elements) >= size)
-    return Classifier(source, destination, used, chains)
+    return Classifier(source, destination, used, chains, edition)
 
 
 def host_elements(hosts: Iterable[tuple[int, int]]) -> tuple[Element, ...]:
     """Return the elements of a host map: address → class."""
     return tuple(Element((address,), number) for address, number in hosts)
+
+
+def spliced_hosts(classify: Classifier, before: AddressMap, after: AddressMap) -> Classifier:
+    """Lower an address map that differs in its hosts alone; elements that stay are the very same."""
+    if before.hosts is after.hosts:
+        return classify
+    if not before.hosts or not after.hosts:
+        return classifier(after, classify.edition)
+    first, last = same_ends(before.hosts, after.hosts)
+    old = classify.sets[0]
+    middle = host_elements(after.hosts[first : len(after.hosts) - last])
+    elements = (*old.elements[:first], *middle, *old.elements[len(old.elements) - last :])
+    return replace(classify, sets=(replace(old, elements=elements), *classify.sets[1:]))
+
+
+def same_ends(one: Sequence[object], other: Sequence[object]) -> tuple[int, int]:
+    """Return how many items two sequences share at their beginning and, of the rest, at their end, by identity."""
+    least = min(len(one), len(other))
+    first = next(compress(count(), map(is_not, one, other)), least)
+    last = next(compress(count(), map(is_not, reversed(one), reversed(other))), least)
+    return first, min(last, least - first)
 
 
 def _classify(addresses: AddressMap, field: Field, hosts: Set, pieces: Set) -> Iterator[Rule]:

@@ -61,13 +61,12 @@ _HOP_LIMIT = Match(Field.IPV6_HOPLIMIT, 255)
 _IPV4, _IPV6 = Match(Field.NFPROTO, "ipv4"), Match(Field.NFPROTO, "ipv6")
 
 
-def inet_chains(namespace: NamespaceProgram, generation: int) -> tuple[Chain, ...]:
+def inet_chains(namespace: NamespaceProgram) -> tuple[Chain, ...]:
     """Build the fixed chains of the inet table; chains come after those that they name."""
     mask, bit = namespace.marks.connection_mask, namespace.marks.packet_bit
     stamped = rule(InSet((Field.CT_MARK,), names.IN_FORCE, mask=mask), ACCEPT)
     return (
         *_dhcp_chains(),
-        mark_chain(namespace, generation),
         fixed(names.STAMP, rule(jump(names.MARK)), rule(ACCEPT)),
         *(fixed(names.BEGUN[family], *_timeouts(namespace, family), rule(goto(names.STAMP))) for family in FAMILIES),
         fixed(names.ENDED, *_ended()),

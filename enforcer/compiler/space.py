@@ -1,0 +1,102 @@
+"""One family's address map, changed address by address while members come and go.
+
+    space.changed({0x0A00000B: Counter({"group Sg-A": 1})})  ──▶  the new AddressMap, and the classes that are new in it
+
+What it gives equals what `classes.address_map` gives for the terms as they then are. It answers None where it cannot
+say so: when a class's own number is taken by another. Must not know: rules, NICs.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+
+from enforcer.compiler.classes import Segments, classes_inside, map_of, own_number
+from enforcer.compiler.program import AddressClass, AddressMap
+from enforcer.compiler.terms import Term
+from enforcer.model import Family
+
+Lists = Counter[str]
+"""By how many members or entries of a term an address is listed; changes are differences of that."""
+
+MOST_SPLICED = 64
+"""So many addresses are put into the sorted hosts one by one; more are sorted anew."""
+
+
+class Space:
+    """The address map of one family, and which terms list which address how often."""
+
+    def __init__(self, terms: Iterable[Term], listed: Mapping[int, Lists], family: Family) -> None:
+        self._around = Segments(terms, family)
+        self._listed = {address: Counter(names) for address, names in listed.items()}
+        self.map = map_of(self._around, self._listed, family)
+        self._pieces = [piece.first for piece, _ in self.map.pieces]
+        self._classes = {entry.number: entry for entry in self.map.classes}
+        self._inside: dict[str, list[AddressClass]] | None = None
+        self._users = Counter(number for _, number in (*self.map.hosts, *self.map.pieces))
+
+    def changed(self, changes: Mapping[int, Lists]) -> tuple[AddressMap, tuple[AddressClass, ...]] | None:
+        """Change how addresses are listed; return the new map, and the classes that were not in the old one.
+
+        None: a number is taken; build the space anew.
+        """
+        if self.map.displaced:
+            return None
+        new: dict[int, AddressClass] = {}
+        hosts: dict[int, int | None] = {}
+        for address, difference in changes.items():
+            known = self._listed.setdefault(address, Counter())
+            known.update(difference)
+            terms = self._around.of_host(address, (name for name, times in known.items() if times > 0))
+            if not +known:
+                del self._listed[address]
+            number = own_number(terms)
+            there = self._classes.get(number) or new.get(number)
+            if there is None:
+                new[number] = AddressClass(number, terms)
+            elif there.terms != terms:
+                return None
+            hosts[address] = None if number == self._around_number(address) else number
+        self._put(hosts, new)
+        return self.map, tuple(new.values())
+
+    def inside(self, names: Iterable[str]) -> dict[str, list[AddressClass]]:
+        """Return the classes inside some terms."""
+        if self._inside is None:
+            self._inside = classes_inside(self.map.classes)
+        return {name: self._inside[name] for name in names if name in self._inside}
+
+    def _around_number(self, address: int) -> int:
+        at = bisect_left(self._pieces, address + 1) - 1
+        return self.map.pieces[at][1]
+
+    def _put(self, hosts: Mapping[int, int | None], new: Mapping[int, AddressClass]) -> None:
+        spliced, left = self.map.hosts, set[int]()
+        many = dict(spliced) if len(hosts) > MOST_SPLICED else None
+        for address, number in hosts.items():
+            at = bisect_left(spliced, (address, -1))
+            there = at < len(spliced) and spliced[at][0] == address
+            before = (many.get(address) if many is not None else None) or (spliced[at][1] if there else None)
+            if before is not None:
+                self._users[before] -= 1
+                left.add(before)
+            if number is not None:
+                self._users[number] += 1
+            if many is not None:
+                many.pop(address, None)
+                many.update({} if number is None else {address: number})
+            elif before != number:
+                entry = () if number is None else ((address, number),)
+                spliced = (*spliced[:at], *entry, *spliced[at + there :])
+        if many is not None:
+            spliced = tuple(sorted(many.items()))
+        self._classes |= new
+        gone = {number for number in left if not self._users[number]}
+        classes = self.map.classes
+        if new or gone:
+            self._classes = {number: entry for number, entry in self._classes.items() if number not in gone}
+            classes = tuple(self._classes[number] for number in sorted(self._classes))
+            self._inside = None
+        self.map = replace(self.map, hosts=spliced, classes=classes)

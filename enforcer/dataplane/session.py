@@ -1,0 +1,201 @@
+"""Put one Program of a namespace after the other in force, and only what differs: who remembers need not look.
+
+    session = Session("router")
+    session.replace(program)      # looks, and replaces what is there (`commit.replace`)
+    session.replace(later)        # a transaction or two of raw messages
+
+The first commit, one that is told to trust nothing, the same program once more (somebody wants it looked at) and any
+that the kernel refuses go through `commit.replace`, which observes. Afterwards the session knows again what is there.
+
+The steps of a change, and what holds if we crash right after each, are those of `commit`: prepare, switch, sweep. A
+change of members is a switch alone. Before a sweep `retiring` is told which counting maps will go.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Collection, Sequence
+
+from enforcer.compiler import NamespaceProgram
+from enforcer.dataplane import commit, conntrack
+from enforcer.dataplane.commit import Committed, Step
+from enforcer.dataplane.namespaces import entered
+from enforcer.dataplane.netlink import Channel, Untold, encode
+from enforcer.errors import SystemRefused, TransactionRefused
+from enforcer.ruleset import Ruleset
+from enforcer.ruleset.changes import Changes, Operation, Unequal, changes
+from enforcer.ruleset.lower import Lowering
+from enforcer.ruleset.skeleton import stamp_bits
+
+
+class Session:
+    """A namespace in which this process alone puts policies in force."""
+
+    def __init__(self, netns: str, retiring: Callable[[Sequence[str]], None] = lambda _: None) -> None:
+        self._netns, self._retiring = netns, retiring
+        self._channel: Channel | None = None
+        self._lowering = Lowering()
+        self._forget()
+
+    def _forget(self) -> None:
+        self._program: NamespaceProgram | None = None
+        self._ruleset: Ruleset | None = None
+        self._committed: Committed | None = None
+        self._closed: frozenset[str] = frozenset()
+        self._indexes: dict[str, int] = {}
+        self._borne: set[int] = set()
+        self._given = 0
+        self._edition = 0
+
+    def close(self) -> None:
+        """End it; what is in force stays so."""
+        if self._channel is not None:
+            self._channel.close()
+        self._channel = None
+        self._forget()
+
+    def replace(
+        self,
+        namespace: NamespaceProgram,
+        *,
+        closed: Collection[str] = (),
+        whole: bool = False,
+        anew: bool = False,
+        passed: Callable[[Step], None] = lambda _: None,
+    ) -> Committed:
+        """Put a program in force, as `commit.replace` does, with its errors."""
+        known = self._program is not None and namespace is not self._program and frozenset(closed) == self._closed
+        if known and not whole and not anew:
+            try:
+                return self._differ(namespace, passed)
+            except (TransactionRefused, Unequal, Untold, _Strange):
+                pass
+            except SystemRefused:
+                self._forget()
+                raise
+        return self._look(namespace, closed, passed, whole=whole, anew=anew)
+
+    def _look(
+        self,
+        namespace: NamespaceProgram,
+        closed: Collection[str],
+        passed: Callable[[Step], None],
+        *,
+        whole: bool,
+        anew: bool,
+    ) -> Committed:
+        self.close()
+        self._lowering = Lowering()
+        done = commit.replace(
+            namespace, closed=closed, whole=whole, anew=anew, passed=passed, lower_=self._lowering.lower
+        )
+        if done.swept:
+            self._adopt(namespace, closed, done)
+        return done
+
+    def _adopt(self, namespace: NamespaceProgram, closed: Collection[str], done: Committed) -> None:
+        """Take for known what has just been put there."""
+        self._edition = done.edition
+        with entered(self._netns):
+            self._indexes = {name: index for index, name in socket.if_nameindex()}
+        self._closed = frozenset(closed)
+        absent = {*done.absent, *self._closed}
+        self._ruleset = self._lowering.lower(namespace, done.generation, absent, self._closed, self._edition)
+        self._program, self._committed = namespace, done
+        self._borne, self._given = conntrack.marks(self._netns, namespace.marks.connection_mask), 0
+
+    # --- what differs ------------------------------------------------------------------------------------------------
+
+    def _differ(self, namespace: NamespaceProgram, passed: Callable[[Step], None]) -> Committed:
+        """Commit what differs from the program in force; raises what says that this is not the way."""
+        before, program, done = self._ruleset, self._program, self._committed
+        assert before is not None
+        assert program is not None
+        assert done is not None
+        if program.marks != namespace.marks or (
+            program.nics is not namespace.nics and not _same_nics(program, namespace)
+        ):
+            raise _Strange
+        generation = self._next(namespace, before.generation)
+        edition = self._edition + (not _in_place(program, namespace))
+        absent = {*done.absent, *self._closed}
+        ruleset = self._lowering.lower(namespace, generation, absent, self._closed, edition)
+        found = changes(before, ruleset)
+        self._run(found.prepare, ruleset, Step.PREPARED, passed)
+        self._run(found.switch, ruleset, Step.SWITCHED, passed)
+        self._program, self._ruleset, self._edition = namespace, ruleset, edition
+        self._committed = Committed(
+            self._netns, generation, False, self._swept(found, ruleset, passed), done.absent, edition
+        )
+        done = self._committed
+        if not done.swept:
+            self._forget()
+        return done
+
+    def _swept(self, found: Changes, ruleset: Ruleset, passed: Callable[[Step], None]) -> bool:
+        if not found.sweep:
+            return True
+        if found.retired:
+            self._retiring(found.retired)
+        try:
+            self._run(found.sweep, ruleset, Step.SWEPT, passed)
+        except TransactionRefused:
+            return False
+        return True
+
+    def _run(
+        self, operations: Sequence[Operation], ruleset: Ruleset, step: Step, passed: Callable[[Step], None]
+    ) -> None:
+        if operations:
+            sets = {entry.name: entry for entry in ruleset.tables[0].sets} if len(operations) > 6 else {}
+            self._channel = self._channel or Channel(self._netns)
+            self._channel.commit(encode(operations, sets, self._indexes))
+            passed(step)
+
+    def _next(self, namespace: NamespaceProgram, current: int) -> int:
+        """Choose a generation that no live flow bears; which do is asked again before the numbers come round."""
+        mask = namespace.marks.connection_mask
+        if self._given >= mask // (mask & -mask) // 4:
+            self._borne, self._given = conntrack.marks(self._netns, mask), 0
+        generation = commit.next_generation(namespace, current, self._borne.__contains__)
+        self._given += 1
+        self._borne.add(stamp_bits(namespace, generation))
+        return generation
+
+
+class _Strange(Exception):
+    """The program differs in a way that wants a look at the interfaces."""
+
+
+def _same_nics(one: NamespaceProgram, other: NamespaceProgram) -> bool:
+    """Say whether nothing is different about the NICs but the rules that judge them."""
+
+    def faces(namespace: NamespaceProgram) -> list[object]:
+        return [(n.interface, n.mac, n.addresses, n.source_dest_check, n.label) for n in namespace.nics]
+
+    return one.nics is other.nics or faces(one) == faces(other)
+
+
+def _in_place(before: NamespaceProgram, after: NamespaceProgram) -> bool:
+    """Say whether hosts and profiles may change in place (docs/design.md §4).
+
+    A packet in the old rules may read the new class of its peer: its policy must know it. And a NIC may not come to a
+    profile that changes in the same transaction.
+    """
+    if before.policies is after.policies and _pieces(before) == _pieces(after):
+        return True
+    if before.nics is not after.nics and _profiles(before) != _profiles(after):
+        return False
+    hosts = [(old.hosts, new.hosts) for old, new in zip(before.addresses, after.addresses, strict=True)]
+    if all(old == new for old, new in hosts):
+        return True
+    known = {policy.key for policy in after.policies}
+    return _pieces(before) == _pieces(after) and all(p.key in known for p in before.policies if p.locals)
+
+
+def _pieces(namespace: NamespaceProgram) -> list[object]:
+    return [addresses.pieces for addresses in namespace.addresses]
+
+
+def _profiles(namespace: NamespaceProgram) -> list[object]:
+    return [[(sides.family, sides.profile) for sides in nic.sides] for nic in namespace.nics]
