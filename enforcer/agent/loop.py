@@ -37,6 +37,7 @@ from enforcer.agent.settling import Settling
 from enforcer.agent.status import KEY, Status
 from enforcer.agent.store import Change, Outcome, Revision, Store, StoreFailed
 from enforcer.compiler import Program, compile_policy
+from enforcer.compiler.incremental import Compiler
 from enforcer.errors import EnforcerError
 from enforcer.model import Policy, host_layout
 
@@ -83,12 +84,13 @@ class Loop:
         observer: Observer,
         *,
         desired: Callable[[Mapping[str, str]], Desired],
-        compile_: Callable[[Policy], Program] = compiled,
+        compile_: Callable[[Policy], Program] | None = None,
         passed: Callable[[str], None] = lambda _: None,
         alive: Callable[[], None] = lambda: None,
     ) -> None:
         self._store, self._kernel, self._mailbox, self._observer = store, kernel, mailbox, observer
-        self._read, self._compile, self._passed, self._alive = desired, compile_, passed, alive
+        self._read, self._passed, self._alive = desired, passed, alive
+        self._compile = compile_ or Compiler().compile
         self._places = Places(kernel, eyes, observer)
         self._settling = Settling(store, self._failed)
         self._status = Status()

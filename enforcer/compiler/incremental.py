@@ -20,8 +20,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import compress, count
-from operator import is_not
 from typing import Any
 
 from enforcer.compiler.compile import (
@@ -35,7 +33,7 @@ from enforcer.compiler.compile import (
 )
 from enforcer.compiler.program import FAMILIES, AddressClass, NamespaceProgram, NicProgram, Program, SidePolicy
 from enforcer.compiler.sides import RuleList
-from enforcer.compiler.space import Lists, Space
+from enforcer.compiler.space import Lists, Space, same_ends
 from enforcer.model import Ecs, Family, Layout, Policy, host_layout
 
 _CONSTANT = ("version", "limits", "marks", "revoke", "vpcs", "peerings", "load_balancers", "address_groups")
@@ -88,11 +86,8 @@ def _same(one: Any, other: Any) -> bool:
 
 
 def _difference(before: Sequence[Any], after: Sequence[Any]) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
-    """Return what is gone and what has come, by identity; what is in both has kept its order."""
-    least = min(len(before), len(after))
-    first = next(compress(count(), map(is_not, before, after)), least)
-    last = next(compress(count(), map(is_not, reversed(before), reversed(after))), least)
-    last = min(last, least - first)
+    """Return what is gone and what has come; what is in both has kept its order."""
+    first, last = same_ends(before, after)
     old, new = before[first : len(before) - last], after[first : len(after) - last]
     kept = {id(each) for each in old} & {id(each) for each in new}
     return tuple(e for e in old if id(e) not in kept), tuple(e for e in new if id(e) not in kept)

@@ -23,8 +23,9 @@ from enforcer.dataplane.namespaces import entered
 from enforcer.dataplane.netlink import Channel, Untold, encode
 from enforcer.errors import SystemRefused, TransactionRefused
 from enforcer.ruleset import Ruleset
-from enforcer.ruleset.changes import Changes, Operation, Unequal, changes
+from enforcer.ruleset.changes import AddChain, Changes, Operation, Refill, Unequal, changes
 from enforcer.ruleset.lower import Lowering
+from enforcer.ruleset.names import MARK
 from enforcer.ruleset.skeleton import stamp_bits
 
 
@@ -147,7 +148,8 @@ class Session:
         self, operations: Sequence[Operation], ruleset: Ruleset, step: Step, passed: Callable[[Step], None]
     ) -> None:
         if operations:
-            sets = {entry.name: entry for entry in ruleset.tables[0].sets} if len(operations) > 6 else {}
+            asks = any(isinstance(each, AddChain | Refill) and each.chain.name != MARK for each in operations)
+            sets = {entry.name: entry for entry in ruleset.tables[0].sets} if asks else {}
             self._channel = self._channel or Channel(self._netns)
             self._channel.commit(encode(operations, sets, self._indexes))
             passed(step)
@@ -170,10 +172,10 @@ class _Strange(Exception):
 def _same_nics(one: NamespaceProgram, other: NamespaceProgram) -> bool:
     """Say whether nothing is different about the NICs but the rules that judge them."""
 
-    def faces(namespace: NamespaceProgram) -> list[object]:
+    def _faces(namespace: NamespaceProgram) -> list[object]:
         return [(n.interface, n.mac, n.addresses, n.source_dest_check, n.label) for n in namespace.nics]
 
-    return one.nics is other.nics or faces(one) == faces(other)
+    return one.nics is other.nics or _faces(one) == _faces(other)
 
 
 def _in_place(before: NamespaceProgram, after: NamespaceProgram) -> bool:

@@ -13,9 +13,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
+from enforcer.compiler.space import same_ends
 from enforcer.ruleset.names import GENERATION
 from enforcer.ruleset.nft import Chain, Element, Ruleset, Set, Table
-from enforcer.ruleset.policies import same_ends
 
 _Named = TypeVar("_Named", Chain, Set)
 

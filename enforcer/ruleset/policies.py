@@ -17,13 +17,12 @@ names its deciding rule and counts its packets; a listing reads like the policy.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from itertools import compress, count
-from operator import is_not
 
 from enforcer.compiler.program import REST, UNCLASSED, AddressMap, Decider, NamespaceProgram, SidePolicy
 from enforcer.compiler.sides import digest
+from enforcer.compiler.space import same_ends
 from enforcer.model import ICMP, ICMPV6, Action, Direction, Family
 from enforcer.ruleset import names
 from enforcer.ruleset.levels import Levels, levels
@@ -128,14 +127,6 @@ def spliced_hosts(classify: Classifier, before: AddressMap, after: AddressMap) -
     middle = host_elements(after.hosts[first : len(after.hosts) - last])
     elements = (*old.elements[:first], *middle, *old.elements[len(old.elements) - last :])
     return replace(classify, sets=(replace(old, elements=elements), *classify.sets[1:]))
-
-
-def same_ends(one: Sequence[object], other: Sequence[object]) -> tuple[int, int]:
-    """Return how many items two sequences share at their beginning and, of the rest, at their end, by identity."""
-    least = min(len(one), len(other))
-    first = next(compress(count(), map(is_not, one, other)), least)
-    last = next(compress(count(), map(is_not, reversed(one), reversed(other))), least)
-    return first, min(last, least - first)
 
 
 def _classify(addresses: AddressMap, field: Field, hosts: Set, pieces: Set) -> Iterator[Rule]:

@@ -20,7 +20,7 @@ from enforcer.dataplane.namespaces import entered
 from enforcer.dataplane.netlink import Channel, Untold, encode
 from enforcer.errors import TransactionRefused
 from enforcer.model import Policy, lab_layout, parse_policy
-from enforcer.ruleset import Ruleset, lower, render
+from enforcer.ruleset import Ruleset, lower, names, render
 from enforcer.ruleset.changes import AddChain, AddElements, AddSet, DeleteSet, changes
 from enforcer.ruleset.nft import Chain, Element, Field, Match, Set, jump, rule
 
@@ -75,10 +75,9 @@ def emptied(ruleset: Ruleset) -> Ruleset:
     """Leave the fixed chains and sets without elements: everything else is to be added."""
     tables = []
     for table in ruleset.tables:
-        chains = tuple(
-            c for c in table.chains if c.fixed and not (c.hook and c.hook.device) and "classify" not in c.name
-        )
-        sets = tuple(replace(entry, elements=()) for entry in table.sets if entry.fixed)
+        fixed = (c for c in table.chains if c.name == names.DENIED or (c.fixed and "classify" not in c.name))
+        chains = tuple(chain for chain in fixed if not (chain.hook and chain.hook.device))
+        sets = tuple(replace(entry, elements=()) for entry in table.sets if entry.fixed or entry.dynamic)
         tables.append(replace(table, sets=sets, chains=chains))
     return replace(ruleset, tables=tuple(tables))
 

@@ -90,6 +90,7 @@ LARGER_PACKAGES = {
     "lab": (9, "plans are pure and stand beside what carries them out; detours are a plan's hardest part"),
 }
 LARGER_FUNCTIONS = {
+    "dataplane/commit.py:replace": "the steps of a commit, one after the other; its arguments are half of it",
     "cli/matrix.py:matrix_command": "options and their three ways out, one after the other; its help is half of it",
     # function: the reason that a reader accepts
     "ruleset/profiles.py:lower_profile": "the five chains of a profile, side by side to be compared",

@@ -8,12 +8,12 @@ for they are compared by size.
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final, Literal
 
 from enforcer.dataplane.netlink.wire import attribute, nest, number
-from enforcer.ruleset.nft import Interval, KeyPart, KeyType, Set
+from enforcer.ruleset.nft import Interval, Key, KeyPart, KeyType, Set
 
 Order = Literal["little", "big"]
 _HOST: Final[Order] = sys.byteorder
@@ -106,18 +106,30 @@ def part(kind: KeyType, value: int | str, indexes: Mapping[str, int], *, ordered
     return value.to_bytes(shape.length, _HOST if shape.host and not ordered else "big")
 
 
-def key(entry: Set, parts: tuple[KeyPart, ...], indexes: Mapping[str, int]) -> tuple[bytes, bytes]:
-    """Encode the first and the last key of an element."""
-    several = len(parts) > 1
+def keyed(entry: Set, indexes: Mapping[str, int]) -> Callable[[Key], tuple[bytes, bytes]]:
+    """Return what encodes the keys of a set's elements: the first and the last of each."""
+    several = len(entry.key) > 1
     ordered = several and entry.interval
-    first, last = b"", b""
-    for field, value in zip(entry.key, parts, strict=True):
+    kinds = [(field.type, width(field.type) if several else 0) for field in entry.key]
+    known: list[dict[KeyPart, tuple[bytes, bytes]]] = [{} for _ in kinds]
+
+    def _ends(at: int, value: KeyPart) -> tuple[bytes, bytes]:
+        kind, length = kinds[at]
         low, high = (value.first, value.last) if isinstance(value, Interval) else (value, value)
-        one, other = (part(field.type, each, indexes, ordered=ordered) for each in (low, high))
-        if several:
-            one, other = one.ljust(width(field.type), b"\0"), other.ljust(width(field.type), b"\0")
-        first, last = first + one, last + other
-    return first, last
+        one = part(kind, low, indexes, ordered=ordered).ljust(length, b"\0")
+        other = one if low == high else part(kind, high, indexes, ordered=ordered).ljust(length, b"\0")
+        return one, other
+
+    def _encoded(parts: Key) -> tuple[bytes, bytes]:
+        found = []
+        for at, value in enumerate(parts):
+            there = known[at].get(value)
+            if there is None:
+                there = known[at][value] = _ends(at, value)
+            found.append(there)
+        return b"".join([one for one, _ in found]), b"".join([other for _, other in found])
+
+    return _encoded
 
 
 def class_bytes(value: int) -> bytes:

@@ -7,26 +7,28 @@ The kernel bounds an attribute to 64 KB: many elements are several messages. Mus
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, assert_never
 
-from enforcer.dataplane.netlink.expressions import COUNTER, rule_expressions, verdict
+from enforcer.dataplane.netlink.expressions import COUNTER, Untold, rule_expressions, verdict
 from enforcer.dataplane.netlink.keys import (
     VERDICT_LENGTH,
     VERDICT_TYPE,
     class_bytes,
     data,
     fields,
-    key,
     key_length,
     key_type,
+    keyed,
     notes,
 )
 from enforcer.dataplane.netlink.wire import (
     APPEND,
     CREATE,
     FAMILIES,
+    NESTED,
     SUBSYSTEM,
     attribute,
     message,
@@ -55,6 +57,8 @@ _INTERVAL, _MAP, _CONCATENATED = 0x4, 0x8, 0x80
 _END = 0x1
 _OPEN_END: Final = bytes((1, 4)) + class_bytes(1)
 _HOOKS = {"ingress": 0, "egress": 1, "prerouting": 0, "input": 1, "postrouting": 4}
+_ELEMENT_KEY: Final = struct.Struct("=HHHH")
+_NESTED_HEAD: Final = struct.Struct("=HH")
 _MOST_BYTES: Final = 60_000
 _TABLE: Final = text(1, TABLE)
 
@@ -117,6 +121,8 @@ def _operation(
 
 
 def _set(entry: Set, number_: int) -> bytes:
+    if entry.dynamic:
+        raise Untold(f"set {entry.name}, which packets fill")
     several = len(entry.key) > 1
     flags = _INTERVAL * entry.interval | _MAP * bool(entry.value) | _CONCATENATED * (entry.interval and several)
     parts = [_TABLE, text(2, entry.name), number(3, flags), number(4, key_type(entry)), number(5, key_length(entry))]
@@ -155,28 +161,34 @@ def _elements(
 
 def _keyed(kind: int, entry: Set, elements: tuple[Element, ...], indexes: Mapping[str, int]) -> Iterator[bytes]:
     """Yield elements of hash sets, and of interval sets of several parts."""
-    known: dict[Verdict | int | None, bytes] = {}
-    comments: dict[str, bytes] = {}
+    told: dict[tuple[Verdict | int | None, str], bytes] = {}
     adds = kind == _NEW_ELEMENT
+    encoded = keyed(entry, indexes)
+    size = key_length(entry)
+    head = _ELEMENT_KEY.pack(8 + size, 1 | NESTED, 4 + size, 1)
+    tail = _ELEMENT_KEY.pack(8 + size, 10 | NESTED, 4 + size, 1)
+    padding = bytes(-size & 3)
     for element in elements:
-        first, last = key(entry, element.key, indexes)
-        found = data(1, first)
-        if entry.interval:
-            found += data(10, last)
-        if adds and element.value is not None:
-            if element.value not in known:
-                known[element.value] = _value(element.value)
-            found += known[element.value]
-        if adds and element.comment:
-            if element.comment not in comments:
-                comments[element.comment] = attribute(6, _comment(element.comment))
-            found += comments[element.comment]
-        yield nest(1, found)
+        first, last = encoded(element.key)
+        about = (element.value, element.comment) if adds else (None, "")
+        rest = told.get(about)
+        if rest is None:
+            rest = told[about] = _about(*about)
+        end = tail + last + padding if entry.interval else b""
+        body = head + first + padding + end + rest
+        yield _NESTED_HEAD.pack(4 + len(body), 1 | NESTED) + body
+
+
+def _about(value: Verdict | int | None, comment: str) -> bytes:
+    """Build what an element has beside its key."""
+    found = b"" if value is None else _value(value)
+    return found + attribute(6, _comment(comment)) if comment else found
 
 
 def _ranges(entry: Set, elements: tuple[Element, ...], indexes: Mapping[str, int]) -> Iterator[bytes]:
     """Yield the intervals of a set of one part as the kernel has them: where they begin, and where they have ended."""
     spans = []
+    encoded = keyed(entry, indexes)
     for element in elements:
         part = element.key[0]
         span = part if isinstance(part, Interval) else Interval(int(part), int(part))
@@ -186,12 +198,12 @@ def _ranges(entry: Set, elements: tuple[Element, ...], indexes: Mapping[str, int
     if spans and spans[0][0].first > 0:
         yield nest(1, data(1, bytes(key_length(entry))), number(3, _END))
     for at, (span, element) in enumerate(spans):
-        first, _ = key(entry, (span.first,), indexes)
+        first, _ = encoded((span.first,))
         value = b"" if element.value is None else _value(element.value)
         open_ = attribute(6, _OPEN_END) if span.last == most and at + 1 == len(spans) else b""
         yield nest(1, data(1, first), value, open_)
         if span.last != most:
-            end, _ = key(entry, (span.last + 1,), indexes)
+            end, _ = encoded((span.last + 1,))
             yield nest(1, data(1, end), number(3, _END))
 
 
