@@ -76,7 +76,7 @@ def emptied(ruleset: Ruleset) -> Ruleset:
     tables = []
     for table in ruleset.tables:
         fixed = (c for c in table.chains if c.name == names.DENIED or (c.fixed and "classify" not in c.name))
-        chains = tuple(chain for chain in fixed if not (chain.hook and chain.hook.device))
+        chains = tuple(fixed)
         sets = tuple(replace(entry, elements=()) for entry in table.sets if entry.fixed or entry.dynamic)
         tables.append(replace(table, sets=sets, chains=chains))
     return replace(ruleset, tables=tuple(tables))

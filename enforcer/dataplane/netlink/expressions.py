@@ -8,6 +8,7 @@ listings again. Concatenations are read into neighbouring registers of four byte
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping
 from typing import Final
 
@@ -34,7 +35,9 @@ class Untold(Exception):
 
 
 _PROTOCOL, _PRIORITY, _IIF, _OIF, _IIFTYPE, _NFPROTO, _L4PROTO = 1, 2, 4, 5, 8, 15, 16  # NFT_META_…
-_CT_DIRECTION, _CT_STATUS, _CT_MARK, _CT_PROTO_DST, _CT_DST_IP, _CT_DST_IP6 = 1, 2, 3, 12, 20, 22
+_CT_STATE, _CT_DIRECTION, _CT_STATUS, _CT_MARK = 0, 1, 2, 3
+_CT_PROTO_DST, _CT_DST_IP, _CT_DST_IP6 = 12, 20, 22
+_NEW = 8
 _LINK, _NETWORK, _TRANSPORT = 0, 1, 2
 _FIRST_WORD = 8  # NFT_REG32_00
 _VERDICT_REGISTER, _ONE = 0, 1
@@ -169,23 +172,40 @@ def _read(fields: tuple[Field, ...], name: str, sets: Mapping[str, Set]) -> byte
 
 
 def _match(statement: Match) -> bytes:
+    if statement.mask is not None:
+        return _masked(statement)
     match statement:
         case Match(Field.PRIORITY, int(value), ">=", None):
             return _meta(_PRIORITY) + _ordered() + _cmp(value.to_bytes(4, "big"), _GTE)
         case Match(Field.PRIORITY, int(value), op, None):
             return _meta(_PRIORITY) + _cmp(class_bytes(value), _OPS[op])
+        case Match(Field.CT_STATE, "new", "!=", None):
+            return _ct(_CT_STATE) + _cmp(class_bytes(_NEW), _NEQ)
         case Match(Field.L4PROTO, int(value), op, None):
             return _meta(_L4PROTO) + _cmp(bytes((value,)), _OPS[op])
         case Match(Field.NFPROTO, str(word), "==", None):
             return _meta(_NFPROTO) + _cmp(_FAMILY_WORDS[word])
-        case Match(Field.CT_MARK, int(value), op, int(mask)):
-            return _ct(_CT_MARK) + _bitwise(class_bytes(mask), bytes(4)) + _cmp(class_bytes(value), _OPS[op])
         case Match(Field.CT_DIRECTION, "reply", "==", None):
             return _ct(_CT_DIRECTION) + _cmp(b"\x01")
         case Match(Field.CT_STATUS, "dnat", "==", None):
             return _ct(_CT_STATUS) + _bitwise(class_bytes(_DNAT), bytes(4)) + _cmp(bytes(4), _NEQ)
         case Match(Field.ETHER_SOURCE, str(mac), "!=", None):
-            ethernet = _meta(_IIFTYPE) + _cmp(class_bytes(1)[:2] if class_bytes(1)[0] else b"\x00\x01")
+            ethernet = _meta(_IIFTYPE) + _cmp((1).to_bytes(2, sys.byteorder))
             return ethernet + _payload(_LINK, 6, 6) + _cmp(bytes.fromhex(mac.replace(":", "")), _NEQ)
+        case _:
+            raise Untold(str(statement))
+
+
+def _masked(statement: Match) -> bytes:
+    match statement:
+        case Match(Field.PRIORITY, int(value), op, int(mask)):
+            return _meta(_PRIORITY) + _bitwise(class_bytes(mask), bytes(4)) + _cmp(class_bytes(value), _OPS[op])
+        case Match(Field.TCP_FLAGS, int(value), op, int(mask)):
+            return _payload(_TRANSPORT, 13, 1) + _bitwise(bytes((mask,)), bytes(1)) + _cmp(bytes((value,)), _OPS[op])
+        case Match(Field.SOURCE_PORT, int(value), op, int(mask)):
+            masked = _bitwise(mask.to_bytes(2, "big"), bytes(2))
+            return _payload(_TRANSPORT, 0, 2) + masked + _cmp(value.to_bytes(2, "big"), _OPS[op])
+        case Match(Field.CT_MARK, int(value), op, int(mask)):
+            return _ct(_CT_MARK) + _bitwise(class_bytes(mask), bytes(4)) + _cmp(class_bytes(value), _OPS[op])
         case _:
             raise Untold(str(statement))
