@@ -54,6 +54,16 @@ def test_tables_of_others_are_no_drift(auditing: Auditing) -> None:
     assert auditing.found() == []
 
 
+def test_what_packets_write_down_is_no_drift(auditing: Auditing) -> None:
+    """The set of what was denied, by NIC, is filled in the kernel, and forgets."""
+    element = f'{{ "{NICS[0]}" counter limit rate 10/second burst 50 packets }}'
+    auditing.scratch.run("nft", "add", "element", "inet", names.TABLE, names.DENIALS, element)
+    assert NICS[0] in auditing.scratch.run("nft", "list", "set", "inet", names.TABLE, names.DENIALS)
+    assert auditing.found() == []
+    auditing.scratch.run("nft", "flush", "map", "inet", names.TABLE, names.FROM[4])
+    assert auditing.found() == [auditing.scratch.name], "and other sets are still compared"
+
+
 @pytest.mark.parametrize(
     "words",
     [

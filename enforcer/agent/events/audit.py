@@ -16,6 +16,9 @@ from enforcer.dataplane import libnftables, notices
 from enforcer.errors import EnforcerError
 from enforcer.ruleset.names import TABLE
 
+END_OF_OBJECT, DYNAMIC = "\n\t}\n", "\n\t\tflags dynamic"
+"""How a set, map or chain ends in nft's listing, and how a set says that packets fill it."""
+
 WHY = "our tables are not as they were listed before"
 
 
@@ -69,6 +72,7 @@ class Audit(threading.Thread):
 
 
 def listed(netns: str) -> bytes:
-    """Return a digest of our tables' listing in a namespace, without counters."""
+    """Return a digest of our tables' listing in a namespace, without counters and sets that packets fill."""
     text = "".join(libnftables.listing(netns, f"list table {family} {TABLE}") for family in ("inet", "netdev"))
-    return hashlib.blake2b(text.encode()).digest()
+    kept = (block for block in text.split(END_OF_OBJECT) if DYNAMIC not in block)
+    return hashlib.blake2b(END_OF_OBJECT.join(kept).encode()).digest()
