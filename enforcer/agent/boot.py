@@ -19,6 +19,7 @@ from enforcer.agent.places import Places
 from enforcer.agent.store import SqliteStore
 from enforcer.dataplane import namespaces
 from enforcer.dataplane.notices import Link, LinkSocket, by_name
+from enforcer.errors import SystemRefused
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,11 +36,14 @@ class Glance:
     """Eyes that look once."""
 
     def look(self, netns: str) -> Mapping[str, Link] | None:
-        """Return the interfaces of a namespace, None if it is not there."""
+        """Return the interfaces of a namespace, None if it is not there; none of one that refuses to be looked into."""
         if not namespaces.exists(netns):
             return None
-        with LinkSocket(netns) as socket:
-            return by_name(socket.dump())
+        try:
+            with LinkSocket(netns) as socket:
+                return by_name(socket.dump())
+        except SystemRefused:
+            return {}
 
     links = look
 

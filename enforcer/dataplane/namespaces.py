@@ -17,7 +17,7 @@ import fcntl
 import os
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -68,19 +68,20 @@ def entered(netns: str) -> Iterator[None]:
     if not netns:
         yield
         return
-    target = opened(netns)
-    home = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
-    try:
+    with ExitStack() as kept:
+        target = opened(netns)
+        kept.callback(os.close, target)
+        home = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+        kept.callback(os.close, home)
         try:
             _checked("setns", _libc.setns(target, _CLONE_NEWNET))
         except OSError as error:
             mend = f"; {MAY_NOT_ENTER}" if error.errno == errno.EPERM else ""
             raise SystemRefused(f"network namespace {netns}: cannot be entered ({error.strerror}){mend}") from error
-        yield
-    finally:
-        _checked("setns", _libc.setns(home, _CLONE_NEWNET))
-        os.close(home)
-        os.close(target)
+        try:
+            yield
+        finally:
+            _checked("setns", _libc.setns(home, _CLONE_NEWNET))
 
 
 def exists(netns: str) -> bool:

@@ -97,7 +97,9 @@ def test_upgraded_by_the_same_command_no_packet_notices_and_with_netns_it_enters
     host.run("ip", "-n", "sandboxes", "link", "add", "veth-s", "type", "veth", "peer", "name", "eth9", "netns", "web")
     host.run("tee", "/root/sandbox.yaml", text=host.run("cat", "vagrant/policy.yaml") + SANDBOX)
     refused = host.try_run("enforcer", "apply", "/root/sandbox.yaml")
-    print(refused.returncode, refused.stdout, refused.stderr)
+    assert refused.returncode == 4
+    assert "sandboxes: cannot be entered" in refused.stderr
+    assert "scripts/install --netns" in refused.stderr
     old = host.run("readlink", "/opt/enforcer/current")
     with knocks(host) as seen:
         host.run("scripts/install", "--netns")
@@ -107,11 +109,13 @@ def test_upgraded_by_the_same_command_no_packet_notices_and_with_netns_it_enters
     host.run("enforcer", "apply", "/root/sandbox.yaml")
     assert "table inet enforcer" in host.run("ip", "netns", "exec", "sandboxes", "nft", "list", "tables")
     print(host.run("systemd-analyze", "security", "--threshold=20", "--no-pager", "enforcer").splitlines()[-1])
-    host.run("enforcer", "apply", "vagrant/policy.yaml")
-    host.run("ip", "netns", "delete", "sandboxes")
     host.run("rm", "-r", *(f"/usr/local/lib/systemd/system/{unit}.service.d" for unit in ("enforcer", "enforcer-boot")))
     host.run("systemctl", "daemon-reload")
-    host.run("systemctl", "restart", "enforcer")
+    with knocks(host) as seen:
+        host.run("systemctl", "restart", "enforcer")
+    assert (seen.lost, seen.through) == (0, 0), "one namespace that it may not enter hinders no other"
+    host.run("ip", "netns", "delete", "sandboxes")
+    host.run("enforcer", "apply", "vagrant/policy.yaml")
 
 
 def test_a_release_that_does_not_start_is_taken_back(host: Machine) -> None:

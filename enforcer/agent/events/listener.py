@@ -57,7 +57,10 @@ class Listener(threading.Thread):
     # --- for the loop ------------------------------------------------------------------------------------------------
 
     def look(self, netns: str) -> Mapping[str, Link] | None:
-        """Return the interfaces of a namespace, None if it is not there; from now on its changes are events."""
+        """Return the interfaces of a namespace, None if it is not there; from now on its changes are events.
+
+        One that is there and refuses to be looked into has none, as far as we know; whoever commits there hears why.
+        """
         with self._lock:
             identity = _identity(netns)
             post = self._posts.get(netns)
@@ -72,9 +75,11 @@ class Listener(threading.Thread):
                     post = self._posts[netns] = _opened(netns, identity)
                     os.eventfd_write(self._wake, 1)
                 post.known = post.links.dump()
-            except SystemRefused:  # it went away this very moment
+            except SystemRefused:
                 self._drop(netns)
-                self._awaited.add(netns)
+                if _identity(netns) == identity:
+                    return {}
+                self._awaited.add(netns)  # it went away this very moment
                 return None
             return by_name(post.known)
 
