@@ -78,14 +78,13 @@ class Client:
         return done
 
 
-def alone(path: str) -> None:
+def alone(path: str, mend: str) -> None:
     """Raise SystemRefused if a daemon listens there: it would undo what is done behind its back."""
     with socket.socket(socket.AF_UNIX) as asking:
         try:
             asking.connect(path)
         except OSError:
             return
-    mend = "leave out --without-daemon, or stop the daemon first"
     raise SystemRefused(f"{path}: a daemon runs on this host, and would undo what is done behind its back; {mend}")
 
 

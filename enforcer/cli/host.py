@@ -7,7 +7,7 @@ from dataclasses import asdict
 import click
 
 from enforcer.cli import output
-from enforcer.cli.client import alone, changing
+from enforcer.cli.client import alone, changing, socket_option
 from enforcer.cli.offline import POLICY
 from enforcer.cli.policies import load_policy
 from enforcer.cli.revisions import Applying, send
@@ -52,7 +52,7 @@ def apply_command(
         return
     if confirm is not None or message or if_revision is not None:
         raise UsageError("--without-daemon: keeps no revisions; leave out --confirm, --message and --if-revision")
-    alone(socket)
+    alone(socket, "leave out --without-daemon, or stop the daemon first")
     _load(policy, require=require, as_json=as_json)
 
 
@@ -81,15 +81,18 @@ def _row(committed: Committed) -> tuple[object, ...]:
 @click.command("clear")
 @click.argument("policy", metavar="[POLICY]", type=click.Path(), required=False)
 @click.option("--netns", "names", multiple=True, metavar="NAME", help="This network namespace; repeat for several.")
+@socket_option
 @output.json_option
-def clear_command(policy: str | None, names: tuple[str, ...], as_json: bool) -> None:
+def clear_command(policy: str | None, names: tuple[str, ...], socket: str, as_json: bool) -> None:
     """Remove the enforcer's tables: nothing is filtered there any more.
 
-    Clears the namespaces of POLICY, or those named, or this one. Other tables are not touched.
+    Clears the namespaces of POLICY, or those named, or this one. Other tables are not touched. Refused while a daemon
+    runs, for it would put them back.
 
     \b
     Example:  enforcer clear examples/hosts.yaml
     """
+    alone(socket, "stop the daemon first, or apply a policy without those NICs")
     wanted = list(names)
     if policy is not None:
         loaded, _ = load_policy(policy)

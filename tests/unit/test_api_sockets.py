@@ -168,6 +168,29 @@ def test_a_crowd_of_one_user_does_not_keep_others_out(daemon: Served):
         crowd.communicate()
 
 
+def test_long_requests_wait_for_each_other_and_short_ones_do_not(daemon: Served):
+    """A hundred policies that take long to read keep neither threads nor short requests."""
+    reading, may = threading.Event(), threading.Event()
+
+    def slow(*_: object) -> dict[str, object]:
+        reading.set()
+        may.wait(20)
+        return {}
+
+    daemon.context.plan = slow
+    asked = [connected(daemon) for _ in range(60)]
+    for asking in asked:
+        asking.sendall(b"POST /v1/plan HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\nversion: 1")
+    reading.wait(10)
+    assert is_served(daemon)
+    with daemon.client() as client:
+        assert client.post("/v1/security_groups", json={"name": "new"}).json()["outcome"] == "in_force"
+    may.set()
+    for asking in asked:
+        assert asking.recv(12) == b"HTTP/1.1 200"
+        asking.close()
+
+
 def test_a_socket_that_an_earlier_life_left_is_replaced_and_ours_is_gone_afterwards(tmp_path: Path):
     left = socket.socket(socket.AF_UNIX)
     left.bind(str(tmp_path / "enforcer.sock"))

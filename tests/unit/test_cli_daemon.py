@@ -193,6 +193,7 @@ def test_a_daemon_that_cannot_be_reached_has_exit_status_5_and_how_to_start_it(t
 def test_without_the_daemon_is_refused_where_one_runs(daemon: Served):
     found = enforcer("apply", "--without-daemon", "policy.yaml", status=4).stderr
     assert "a daemon runs on this host, and would undo what is done behind its back; leave out" in found
+    assert "stop the daemon first, or apply a policy without" in enforcer("clear", status=4).stderr
     assert "keeps no revisions" in enforcer("apply", "--without-daemon", "policy.yaml", "-m", "x", status=2).stderr
 
 

@@ -11,8 +11,9 @@ import asyncio
 from collections.abc import Callable, Collection
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
+from anyio import CapacityLimiter, to_thread
 from fastapi import Depends, Query, Request
 from starlette.concurrency import run_in_threadpool
 
@@ -27,6 +28,9 @@ from enforcer.model import Policy
 
 PATIENCE = 60.0
 """Seconds to wait until a revision is settled before the client is told that it is not, yet."""
+
+
+Result = TypeVar("Result")
 
 
 class NotAllowed(EnforcerError):
@@ -59,6 +63,16 @@ class Context:
     routers: Collection[Any] = field(default_factory=tuple)
     grown: Callable[[], None] = lambda: None
     patience: float = PATIENCE
+    _long: CapacityLimiter | None = None
+
+    async def one_at_a_time(self, work: Callable[..., Result], *words: Any) -> Result:
+        """Do what takes long in a thread, one such thing at a time: the enforcing loop needs a processor, too.
+
+        Those who wait keep no thread, so that short requests go on meanwhile.
+        """
+        if self._long is None:
+            self._long = CapacityLimiter(1)
+        return await to_thread.run_sync(work, *words, limiter=self._long)
 
     def may_change(self, peer: Peer) -> bool:
         """Return whether a peer may change things: root always."""

@@ -11,7 +11,6 @@ POST /confirm       keep what waits to be confirmed
 from __future__ import annotations
 
 import json
-import threading
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
@@ -49,16 +48,12 @@ POLICY_FILE: dict[str, Any] = {
 MANY = 500
 """After a change of more resources than this, the memory is another one."""
 
-_reading = threading.Lock()
-"""Large files are read one at a time: reading keeps a processor busy, and the enforcing loop needs one."""
-
 
 def read(text: bytes) -> tuple[Policy, dict[str, str]]:
     """Return a policy file's meaning on this host, and its resources; raise PolicyError with all that is wrong."""
-    with _reading:
-        policy, data = parse_with_data(text)
-        host_layout(policy)
-        return policy, resources_of(data)
+    policy, data = parse_with_data(text)
+    host_layout(policy)
+    return policy, resources_of(data)
 
 
 @router.put("/policy", openapi_extra=POLICY_FILE)
@@ -70,7 +65,7 @@ async def apply(
     With `confirm`, it goes back by itself unless it is confirmed in time. With `require`, it is refused if an interface
     does not exist.
     """
-    policy, resources, warnings, summary = await run_in_threadpool(_read, here, await request.body(), require)
+    policy, resources, warnings, summary = await here.one_at_a_time(_read, here, await request.body(), require)
     changed = 0
 
     def make(now: Desired) -> Edit:
@@ -104,7 +99,7 @@ def _read(here: Context, text: bytes, require: bool) -> tuple[Policy, dict[str, 
 @router.post("/plan", openapi_extra=POLICY_FILE)
 async def plan(request: Request, here: Here, _: Changes) -> dict[str, Any]:
     """Say what a policy file would change, and change nothing; for those who may change it: it costs as much."""
-    return await run_in_threadpool(_plan, here, await request.body())
+    return await here.one_at_a_time(_plan, here, await request.body())
 
 
 def _plan(here: Context, text: bytes) -> dict[str, Any]:
