@@ -64,6 +64,12 @@ def test_every_command_of_a_document_runs(document: Path, clone: Path) -> None:
         assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
 
 
+def test_nothing_that_changes_the_host_is_run_here() -> None:
+    """`tests/system` tries those on machines of their own; in a document they stand in a block of `text`."""
+    for document in DOCUMENTS:
+        assert not [line for line in commands(document) if re.search(r"scripts/(un)?install|systemctl", line)], document
+
+
 def test_the_gate_runs_the_readmes_test_command() -> None:
     assert RUNS_THIS in commands(ROOT / "README.md")
     assert f"exec {RUNS_THIS}\n" in (ROOT / ".ci/run").read_text(encoding="utf-8")

@@ -92,6 +92,16 @@ def test_every_command_runs_and_prints_what_is_shown(host: dict[str, str], docum
             assert done.stdout.splitlines() == shown
 
 
+def test_every_way_to_install_is_tried_on_a_machine_of_its_own() -> None:
+    """They change the host that they run on, so they stand in no block that `test_docs` would run here."""
+    section = TEXT.partition("## Install")[2].partition("\n## ")[0]
+    (block,) = re.findall(r"^```text\n(.*?)^```", section, re.M | re.S)
+    tried = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "tests/system").glob("*.py"))
+    for line in block.splitlines():
+        words = line.partition("#")[0].split()
+        assert ", ".join(f'"{word}"' for word in words) in tried, line
+
+
 def test_every_event_of_the_log_is_explained_and_no_other() -> None:
     section = TEXT.partition("## Log events")[2].partition("\n## ")[0]
     explained = re.findall(r"^\| `(\w+)` \|", section, re.M)

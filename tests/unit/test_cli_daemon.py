@@ -51,7 +51,7 @@ def document(*words: str, status: int = 0) -> Any:
 
 def test_apply_prints_the_revision_and_a_second_time_that_nothing_changes(daemon: Served):
     Path("policy.yaml").write_text(REGION.replace("10.9.0.0", "10.8.0.0"))
-    assert said("apply", "policy.yaml", "-m", "moved") == "policy applied, 1 resources changed; revision 2 is in force"
+    assert said("apply", "policy.yaml", "-m", "moved") == "policy applied, 1 resource changed; revision 2 is in force"
     assert said("apply", "policy.yaml") == "nothing to change; revision 2 is in force"
     assert enforcer("apply", "-", given=REGION).stdout.strip().endswith("revision 3 is in force")
 
@@ -92,7 +92,7 @@ def test_what_show_prints_can_be_applied_again(daemon: Served):
     said("rule", "add", "web", "egress")
     Path("before.yaml").write_text(enforcer("show", "1").stdout)
     assert parse_policy(Path("before.yaml").read_text()).group("web").rules[-1].id == "B"
-    assert said("apply", "before.yaml") == "policy applied, 1 resources changed; revision 3 is in force"
+    assert said("apply", "before.yaml") == "policy applied, 1 resource changed; revision 3 is in force"
     assert document("show", "1")["policy"] == document("show")["policy"]
     enforcer("show", "9", status=2)
 

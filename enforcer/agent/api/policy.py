@@ -72,7 +72,8 @@ async def apply(
         nonlocal changed
         changes, _ = now.becoming(resources, policy)
         changed = len(changes)
-        return Edit(changes, f"policy applied, {len(changes)} resources changed" if changes else "nothing to change")
+        many = f"{len(changes)} resource{'' if len(changes) == 1 else 's'}"
+        return Edit(changes, f"policy applied, {many} changed" if changes else "nothing to change")
 
     done = await here.change(
         asked, make, notes=lambda base: () if confirm is None else (here.confirming.note(confirm, base),)
