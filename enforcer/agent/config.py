@@ -6,6 +6,7 @@
     others_read = false         # everybody else may look
     log_level = "info"
     audit_seconds = 30
+    metrics_listen = "127.0.0.1:9567"     # also at the socket; "": nowhere else
 
 What can change while the daemon runs (`log_level`, `audit_seconds`) is read again at SIGHUP.
 """
@@ -36,6 +37,7 @@ class Config(BaseModel):
     others_read: bool = False
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     audit_seconds: float = Field(30.0, ge=0.1, le=86400)
+    metrics_listen: str = Field("", pattern=r"^(|.+:[0-9]{1,5})$")
 
     @property
     def store(self) -> Path:

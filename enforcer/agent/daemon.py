@@ -14,9 +14,10 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from collections.abc import Callable
-from typing import Protocol
+from collections.abc import Callable, Collection
+from typing import Any, Protocol
 
+from enforcer.agent.api.seeing import router_of
 from enforcer.agent.config import Config
 from enforcer.agent.desired import Desired
 from enforcer.agent.events.audit import Audit
@@ -28,6 +29,7 @@ from enforcer.agent.kernel import Nftables
 from enforcer.agent.loop import Loop
 from enforcer.agent.notify import Notify
 from enforcer.agent.observer import Log, Observer, configure
+from enforcer.agent.seeing.parts import Seeing
 from enforcer.agent.store import SqliteStore, Store
 from enforcer.errors import EnforcerError, SystemRefused
 
@@ -51,7 +53,7 @@ class Daemon:
         self,
         config: Config,
         reread: Callable[[], Config],
-        serve: Callable[[Store, Config, Loop], Api] | None = None,
+        serve: Callable[[Store, Config, Loop, Collection[Any]], Api] | None = None,
         observer: Observer | None = None,
     ) -> None:
         self._config, self._reread, self._serve = config, reread, serve
@@ -73,8 +75,10 @@ class Daemon:
             raise SystemRefused(f"the enforcing loop has ended: {self._broken}") from self._broken
 
     def _live(self, store: SqliteStore) -> None:
+        seeing = Seeing(store, self._observer)
+        self._observer = seeing.measuring
         mailbox = Mailbox()
-        kernel = Nftables(self._faults.passed)
+        kernel = Nftables(self._faults.passed, seeing.counting.leaving)
         listener = Listener(mailbox, self._observer.failed)
         loop = Loop(
             store,
@@ -87,11 +91,13 @@ class Daemon:
             alive=self._notify.alive,
         )
         listener.start()
+        seeing.counting.begin()
         loop.begin()
+        seeing.start(lambda: loop.in_force[1].policy, self._config.metrics_listen)
         proposals = Proposals(store, mailbox, loop.last, self._observer.failed)
         audit = Audit(kernel, mailbox, lambda: self._config.audit_seconds, self._observer.failed)
         looping = threading.Thread(target=self._loop, args=(loop,), name="loop")
-        api = self._serve(store, self._config, loop) if self._serve else None
+        api = self._serve(store, self._config, loop, (router_of(seeing),)) if self._serve else None
         for part in (looping, proposals, audit):
             part.start()
         if api:
@@ -107,6 +113,7 @@ class Daemon:
         looping.join()
         audit.end()
         listener.end()
+        seeing.end()
 
     def _loop(self, loop: Loop) -> None:
         try:

@@ -15,6 +15,7 @@ from collections import defaultdict, deque
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 from enforcer import dataplane
@@ -64,8 +65,12 @@ class _Own:
 class Nftables:
     """The kernel itself."""
 
-    def __init__(self, passed: Callable[[str], None] = lambda _: None) -> None:
-        self._passed = passed
+    def __init__(
+        self,
+        passed: Callable[[str], None] = lambda _: None,
+        leaving: Callable[[str, Collection[str] | None], None] = lambda _netns, _names: None,
+    ) -> None:
+        self._passed, self._leaving = passed, leaving
         self._own: defaultdict[str, deque[_Own]] = defaultdict(lambda: deque(maxlen=MOST_REMEMBERED))
         self._commits: dict[str, tuple[int, int]] = {}
         self._sessions: dict[str, dataplane.Session] = {}
@@ -74,7 +79,9 @@ class Nftables:
         self, program: NamespaceProgram, *, closed: Collection[str] = (), whole: bool = False, anew: bool = False
     ) -> Committed:
         with self._counting(program.name, mended=whole or anew) as passed:
-            session = self._sessions.setdefault(program.name, dataplane.Session(program.name))
+            session = self._sessions.setdefault(
+                program.name, dataplane.Session(program.name, partial(self._leaving, program.name))
+            )
             return session.replace(program, closed=closed, whole=whole, anew=anew, passed=passed)
 
     def clear(self, netns: str) -> None:

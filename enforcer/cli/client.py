@@ -7,7 +7,7 @@ Example: `Client(path).ask("DELETE", "/nics/web")`.
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote
 
@@ -68,6 +68,26 @@ class Client:
         if answer.is_error:
             raise _refusal(document)
         return document
+
+    def lines(self, path: str, **query: Any) -> Iterator[str]:
+        """Yield the lines of an answer that does not end, as they come; raise as `ask` does."""
+        import httpx  # noqa: PLC0415
+
+        transport = httpx.HTTPTransport(uds=self._path)
+        given = {key: value for key, value in query.items() if value not in (None, "")}
+        try:
+            with (
+                httpx.Client(transport=transport, base_url="http://enforcer/v1", timeout=PATIENCE) as client,
+                client.stream("GET", path, params=given) as answer,
+            ):
+                if answer.is_error:
+                    answer.read()
+                    raise _refusal(_document(answer))
+                yield from (line for line in answer.iter_lines() if line)
+        except httpx.ConnectError as error:
+            raise _unreachable(self._path, error) from error
+        except httpx.TransportError as error:
+            raise DaemonUnreachable(f"{self._path}: the daemon went away ({type(error).__name__})") from error
 
     def change(self, method: str, path: str, body: object = None, **query: Any) -> dict[str, Any]:
         """Like `ask`; an answer that says that the change is not in force yet is an error, too."""

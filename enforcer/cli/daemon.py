@@ -24,7 +24,14 @@ def _options(command: Callable[..., Any]) -> Callable[..., Any]:
 @_options
 @click.option("--socket", type=click.Path(path_type=Path), metavar="PATH", help="Where requests are taken.")
 @click.option("--log-level", type=click.Choice(["debug", "info", "warning", "error"]), help="How much is logged.")
-def daemon_command(state_dir: Path | None, socket: Path | None, config: Path | None, log_level: str | None) -> None:
+@click.option("--metrics-listen", metavar="ADDRESS:PORT", help="Show the metrics there, too; not by default.")
+def daemon_command(
+    state_dir: Path | None,
+    socket: Path | None,
+    config: Path | None,
+    log_level: str | None,
+    metrics_listen: str | None,
+) -> None:
     """Keep the policy in force, whatever happens; runs until it is told to stop.
 
     Takes changes at its socket, attaches interfaces when they appear, and undoes what others do to its tables. When it
@@ -38,7 +45,8 @@ def daemon_command(state_dir: Path | None, socket: Path | None, config: Path | N
     from enforcer.agent.serving import Serving  # noqa: PLC0415
 
     def read() -> Any:
-        return read_config(config, state_dir=state_dir, socket=socket, log_level=log_level)
+        given = {"state_dir": state_dir, "socket": socket, "log_level": log_level, "metrics_listen": metrics_listen}
+        return read_config(config, **given)
 
     Daemon(read(), read, Serving).run()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from enforcer import __version__
-from enforcer.cli import daemon, edits, explain, host, lab, matrix, offline, output, revisions
+from enforcer.cli import daemon, edits, explain, host, lab, matrix, offline, output, revisions, seeing
 from enforcer.cli.completion import completion
 from enforcer.cli.plan import plan_command
 
@@ -37,6 +37,9 @@ for _command in (
     revisions.rollback_command,
     revisions.confirm_command,
     revisions.api_schema_command,
+    seeing.status_command,
+    seeing.hits_command,
+    seeing.trace_command,
     edits.group,
     edits.rule,
     edits.address_group,

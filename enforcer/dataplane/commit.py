@@ -68,18 +68,18 @@ def replace(
     anew: bool = False,
     passed: Callable[[Step], None] = lambda _: None,
     lower_: Callable[..., Ruleset] = lower,
+    leaving: Callable[[Collection[str] | None], None] = lambda _: None,
 ) -> Committed:
     """Put one namespace's program in force, whatever was in force before.
 
-    `closed` interfaces pass nothing, even a bridge port. `whole` replaces both tables in one transaction, whatever is
-    in them: for tables that somebody else has changed. `anew` trusts nothing in them either and takes twice as long,
-    but no packet of an allowed connection meets a gap, as it may for an instant in a whole replacement.
+    `closed` interfaces pass nothing, even a bridge port. `whole` replaces both tables in one transaction, whatever
+    others did to them. `anew` trusts nothing in them either and takes twice as long, but no packet of an allowed flow
+    meets a gap, as it may for an instant in a whole replacement. `leaving` hears what counters go, right before that.
 
-    Raises AttachmentRefused for another bridge port, and under `require` for an interface that does not exist;
-    TransactionRefused when the kernel refuses. In both cases what was in force still is.
+    Raises AttachmentRefused for another bridge port and, under `require`, for an absent interface, TransactionRefused
+    when the kernel refuses: then what was in force still is.
     """
-    links = _links(namespace, closed, require=require)
-    tables = observe.present(namespace.name)
+    links, tables = _links(namespace, closed, require=require), observe.present(namespace.name)
     before = observe.owners(namespace.name) if "netdev" in tables else None
     passed(Step.OBSERVED)
     generation = _free(namespace, observe.generation(tables))
@@ -87,18 +87,17 @@ def replace(
     ruleset = _lowered(lower_, namespace, generation, links.absent, closed, edition := next_edition(tables))
     if anew and not whole:
         between = difference(fresh(ruleset, tables), tables)
-        whole = not (_switched(namespace.name, between, passed) and _swept(namespace.name, between, passed))
+        whole = not (_switched(namespace.name, between, passed) and _swept(namespace.name, between, passed, leaving))
         tables, generation = observe.present(namespace.name), _free(namespace, generation)
         ruleset = _lowered(lower_, namespace, generation, links.absent, closed, edition := next_edition(tables))
     transactions = None if whole else difference(ruleset, tables)
     whole = transactions is None or not _switched(namespace.name, transactions, passed)
     if whole:
-        libnftables.run(namespace.name, render(ruleset))
-        passed(Step.REPLACED)
+        _replace_whole(ruleset, passed, leaving)
     if ended := _ended(before, namespace, links.absent):
         flows.end(namespace.name, ended)
         passed(Step.ENDED)
-    swept = whole or transactions is None or _swept(namespace.name, transactions, passed)
+    swept = whole or transactions is None or _swept(namespace.name, transactions, passed, leaving)
     return Committed(namespace.name, generation, whole, swept, tuple(sorted(links.absent - set(closed))), edition)
 
 
@@ -143,12 +142,27 @@ def _ended(
     }
 
 
+def _replace_whole(
+    ruleset: Ruleset, passed: Callable[[Step], None], leaving: Callable[[Collection[str] | None], None]
+) -> None:
+    leaving(None)
+    libnftables.run(ruleset.namespace, render(ruleset))
+    passed(Step.REPLACED)
+
+
 def _switched(netns: str, transactions: Transactions, passed: Callable[[Step], None]) -> bool:
     steps = ((transactions.prepare, Step.PREPARED), (transactions.switch, Step.SWITCHED))
     return all(_ran(netns, script, step, passed) for script, step in steps)
 
 
-def _swept(netns: str, transactions: Transactions, passed: Callable[[Step], None]) -> bool:
+def _swept(
+    netns: str,
+    transactions: Transactions,
+    passed: Callable[[Step], None],
+    leaving: Callable[[Collection[str] | None], None],
+) -> bool:
+    if transactions.doomed:
+        leaving(transactions.doomed)
     return _ran(netns, transactions.sweep, Step.SWEPT, passed)
 
 

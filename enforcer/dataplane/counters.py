@@ -26,6 +26,9 @@ from enforcer.errors import SystemRefused
 from enforcer.ruleset.names import TABLE
 
 _NETFILTER: Final = 12
+_ROUTE, _GET_LINK, _IFNAME, _STATISTICS = 0, 18, 3, 23  # NETLINK_ROUTE, RTM_GETLINK, IFLA_…
+_TWO: Final = struct.Struct("=QQ")
+_GET_CONNTRACK_STATS: Final = 1 << 8 | 5
 _NFT: Final = 10 << 8  # NFNL_SUBSYS_NFTABLES
 _GET_RULE, _GET_SET, _GET_ELEMENTS = _NFT | 7, _NFT | 10, _NFT | 13
 _REQUEST, _DUMP = 0x1, 0x300
@@ -37,7 +40,7 @@ _FAMILIES: Final = {"inet": 1, "netdev": 5}  # NFPROTO_…
 
 # Attribute numbers of linux/netfilter/nf_tables.h
 _TABLE = 1
-_RULE_HANDLE, _RULE_EXPRESSIONS, _RULE_USERDATA = 3, 4, 7
+_RULE_CHAIN, _RULE_HANDLE, _RULE_EXPRESSIONS, _RULE_USERDATA = 2, 3, 4, 7
 _SET_NAME, _SET_HANDLE = 2, 16
 _LIST_SET, _LIST_ELEMENTS = 2, 3
 _ELEM_KEY, _ELEM_USERDATA, _ELEM_EXPRESSION, _ELEM_EXPRESSIONS = 1, 6, 7, 11
@@ -82,6 +85,32 @@ def by_key(netns: str, family: str, name: str) -> dict[bytes, int]:
         return {key: packets for key, _, packets in _elements(asking, family, name)}
 
 
+def interfaces(netns: str) -> dict[str, tuple[int, int]]:
+    """Return the packets that came in by each interface of a namespace, and those that went out."""
+    found: dict[str, tuple[int, int]] = {}
+    with entered(netns), socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _ROUTE) as asking:
+        asking.settimeout(10)
+        asking.send(_HEADER.pack(32, _GET_LINK, _REQUEST | _DUMP, 1, 0) + bytes(16))
+        while True:
+            for kind, _, body in messages(asking.recv(1 << 18)):
+                if kind in (_DONE, _ERROR):
+                    return found
+                parts = dict(attributes(body[16:]))
+                if _STATISTICS in parts:
+                    found[_text(parts[_IFNAME])] = _TWO.unpack_from(parts[_STATISTICS])
+
+
+def used_conntrack(netns: str) -> tuple[int, int]:
+    """Return how many connections a namespace tracks, and how many it can."""
+    with _opened(netns) as asking:
+        asking.send(_HEADER.pack(20, _GET_CONNTRACK_STATS, _REQUEST, 1, 0) + bytes(4))
+        for kind, _, body in messages(asking.recv(1 << 16)):
+            if kind != _ERROR:
+                parts = dict(attributes(body[4:]))
+                return int.from_bytes(parts.get(1, b""), "big"), int.from_bytes(parts.get(2, b""), "big")
+    raise SystemRefused("connection tracking does not tell how many connections there are")
+
+
 def world(netns: str) -> str:
     """Name this life of a namespace: the boot of this machine, and the kernel's number of the namespace."""
     boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
@@ -97,12 +126,14 @@ def _opened(netns: str) -> socket.socket:
 
 
 def _counted(asking: socket.socket, family: str, only: Collection[str] | None) -> Iterator[tuple[Origin, int]]:
-    for body in _dump(asking, _GET_RULE, family, _named(_TABLE, TABLE)):
+    table = _named(_TABLE, TABLE)
+    chains = [b""] if only is None else [_named(_RULE_CHAIN, name) for name in only]
+    for body in (body for chain in chains for body in _dump(asking, _GET_RULE, family, table + chain)):
         rule = dict(attributes(body[4:]))
-        chain = _text(rule.get(2, b""))
-        if (packets := _rule_packets(rule.get(_RULE_EXPRESSIONS, b""))) and (only is None or chain in only):
-            yield Origin(chain, int.from_bytes(rule[_RULE_HANDLE], "big"), _comment(rule.get(_RULE_USERDATA))), packets
-    for body in _dump(asking, _GET_SET, family, _named(_TABLE, TABLE)):
+        if packets := _rule_packets(rule.get(_RULE_EXPRESSIONS, b"")):
+            handle, label = int.from_bytes(rule[_RULE_HANDLE], "big"), _comment(rule.get(_RULE_USERDATA))
+            yield Origin(_text(rule[_RULE_CHAIN]), handle, label), packets
+    for body in _dump(asking, _GET_SET, family, table):
         entry = dict(attributes(body[4:]))
         name, handle = _text(entry[_SET_NAME]), int.from_bytes(entry.get(_SET_HANDLE, b""), "big")
         if only is None or name in only:

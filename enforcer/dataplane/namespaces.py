@@ -89,6 +89,14 @@ def exists(netns: str) -> bool:
     return not netns or os.path.ismount(_path(netns))
 
 
+def number(netns: str) -> int:
+    """Return the kernel's number of a namespace, another one for one made anew; 0: there is none of that name."""
+    try:
+        return os.stat(_path(netns) if netns else "/proc/self/ns/net").st_ino if exists(netns) else 0
+    except OSError:
+        return 0
+
+
 def names(prefix: str = "") -> tuple[str, ...]:
     """List the names under /run/netns that begin with `prefix`, sorted."""
     try:

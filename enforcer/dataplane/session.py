@@ -8,7 +8,7 @@ The first commit, one that is told to trust nothing, the same program once more 
 that the kernel refuses go through `commit.replace`, which observes. Afterwards the session knows again what is there.
 
 The steps of a change, and what holds if we crash right after each, are those of `commit`: prepare, switch, sweep. A
-change of members is a switch alone. Before a sweep `retiring` is told which counting maps will go.
+change of members is a switch alone. Before a sweep `retiring` is told which counting objects go; None: all of them.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from enforcer.ruleset.skeleton import stamp_bits
 class Session:
     """A namespace in which this process alone puts policies in force."""
 
-    def __init__(self, netns: str, retiring: Callable[[Sequence[str]], None] = lambda _: None) -> None:
+    def __init__(self, netns: str, retiring: Callable[[Collection[str] | None], None] = lambda _: None) -> None:
         self._netns, self._retiring = netns, retiring
         self._channel: Channel | None = None
         self._lowering = Lowering()
@@ -88,7 +88,13 @@ class Session:
         self.close()
         self._lowering = Lowering()
         done = commit.replace(
-            namespace, closed=closed, whole=whole, anew=anew, passed=passed, lower_=self._lowering.lower
+            namespace,
+            closed=closed,
+            whole=whole,
+            anew=anew,
+            passed=passed,
+            lower_=self._lowering.lower,
+            leaving=self._retiring,
         )
         if done.swept:
             self._adopt(namespace, closed, done)

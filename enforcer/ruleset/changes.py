@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from enforcer.compiler.space import same_ends
-from enforcer.ruleset.names import GENERATION
+from enforcer.ruleset.names import COUNTING, GENERATION
 from enforcer.ruleset.nft import Chain, Element, Ruleset, Set, Table
 
 _Named = TypeVar("_Named", Chain, Set)
@@ -95,7 +95,7 @@ Operation = AddSet | AddElements | DeleteElements | AddChain | Refill | EmptyCha
 
 @dataclass(slots=True)
 class Changes:
-    """The operations of each of the three transactions; `retired` are the counted maps that the sweep deletes."""
+    """The operations of each of the three transactions; `retired` are the counting maps and chains that go."""
 
     prepare: list[Operation] = field(default_factory=list)
     switch: list[Operation] = field(default_factory=list)
@@ -117,6 +117,7 @@ def changes(before: Ruleset, after: Ruleset) -> Changes:
     found.sweep += [DeleteChain(family, chain.name) for family, chain in gone_chains]
     found.sweep += [DeleteSet(family, entry.name) for family, entry in gone_sets]
     found.retired = [entry.name for _, entry in gone_sets if entry.counted]
+    found.retired += [chain.name for _, chain in gone_chains if chain.name.startswith(COUNTING)]
     # Chains come before the elements that jump to them, and sets before the rules that ask them.
     found.prepare.sort(key=lambda each: _ORDER[type(each)])
     return found

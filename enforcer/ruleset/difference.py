@@ -20,7 +20,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from enforcer.ruleset.names import EDITION, GENERATION
+from enforcer.ruleset.names import COUNTING, EDITION, GENERATION
 from enforcer.ruleset.nft import Chain, Ruleset, Table
 from enforcer.ruleset.render import element_texts, identifier, render_table
 
@@ -39,11 +39,15 @@ NOTHING = Present(frozenset(), frozenset(), frozenset())
 
 @dataclass(frozen=True, slots=True)
 class Transactions:
-    """Three nft scripts; `prepare` and `sweep` are empty when there is nothing to add or to delete."""
+    """Three nft scripts; `prepare` and `sweep` are empty when there is nothing to add or to delete.
+
+    `doomed` are the chains and maps that the sweep deletes, and with them what they have counted of rules' hits.
+    """
 
     prepare: str
     switch: str
     sweep: str
+    doomed: frozenset[str] = frozenset()
 
 
 def difference(ruleset: Ruleset, present: Mapping[str, Present]) -> Transactions:
@@ -60,7 +64,9 @@ def difference(ruleset: Ruleset, present: Mapping[str, Present]) -> Transactions
         sweep += _unreferenced(table, there)
     for table in ruleset.tables:
         switch += render_table(_fixed(table))
-    return Transactions(*("\n".join(lines) + "\n" if lines else "" for lines in (prepare, switch, sweep)))
+    doomed = frozenset(name for table in ruleset.tables for name in _doomed(table, present))
+    texts = ["\n".join(lines) + "\n" if lines else "" for lines in (prepare, switch, sweep)]
+    return Transactions(texts[0], texts[1], texts[2], doomed)
 
 
 def next_edition(present: Mapping[str, Present]) -> int:
@@ -115,6 +121,13 @@ def _fixed(table: Table) -> Table:
 def _commits(chain: Chain) -> bool:
     """Say whether the chain's being there already puts something in force, or says so."""
     return chain.hook is not None or chain.name.startswith(GENERATION.format(""))
+
+
+def _doomed(table: Table, present: Mapping[str, Present]) -> Iterator[str]:
+    """Yield the names of what counts hits of rules and is there no longer than until the sweep."""
+    there = present.get(table.family, NOTHING)
+    wanted = {chain.name for chain in table.chains} | {entry.name for entry in table.sets}
+    yield from (name for name in (there.maps | there.chains) - wanted if name.startswith(COUNTING))
 
 
 def _unreferenced(table: Table, present: Present) -> Iterator[str]:

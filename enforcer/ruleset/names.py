@@ -82,6 +82,9 @@ PROFILE_TO_REPLY = "to{}_{}_{}_reply"
 EDITION = re.compile(r"(?:host[46]|(?:from|to)[46]_[0-9a-f]{10})_([0-9]+)(?:_reply|_known)?")
 """What has an edition: host maps and profiles."""
 
+COUNTING = ("verdict_", "policy_")
+"""How the names begin of what counts the hits of rules."""
+
 GENERATION = "generation_{}"
 """An empty chain that nothing refers to: its name tells the generation in force to whoever reads the kernel."""
 

@@ -44,7 +44,7 @@ class Handler(socketserver.StreamRequestHandler):
 class Server(socketserver.ThreadingUnixStreamServer):
     daemon_threads = True
 
-    def __init__(self, store: Store, config: Config, _: Loop) -> None:
+    def __init__(self, store: Store, config: Config, _loop: Loop, _routers: object = ()) -> None:
         config.socket.unlink(missing_ok=True)
         super().__init__(str(config.socket), Handler)
         self.store = store

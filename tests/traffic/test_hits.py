@@ -80,7 +80,8 @@ def test_counters_are_what_nft_lists(host: Host):
     read: dict[str, int] = {}
     for origin, packets in counters.read(host.router).counts.items():
         read[origin.label] = read.get(origin.label, 0) + packets
-    assert read == listed
+    rules = {label: packets for label, packets in listed.items() if "/" in label}  # the rest may grow meanwhile
+    assert {label: packets for label, packets in read.items() if "/" in label} == rules
     assert read["Sg-B/web"] == 2
 
 

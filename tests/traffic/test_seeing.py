@@ -1,0 +1,153 @@
+"""What a real daemon shows of its work: status, hits, traces, metrics and the deny log, by the real commands."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from byhand import Host, by_hand
+from daemons import ROOT, Daemon, living
+from harness import groups, reaches, until
+from test_daemon_requests import document, enforcer
+
+pytestmark = [pytest.mark.traffic, pytest.mark.timeout(120)]
+
+RULES = groups(
+    A="{id: out, direction: egress, protocol: udp}",
+    B="{id: web, direction: ingress, protocol: udp, multiport: 80}, {id: idle, direction: ingress, protocol: gre},"
+    " {id: off, direction: ingress, protocol: tcp, enabled: false}",
+)
+OTHER = RULES + "  - {name: Sg-C, rules: []}\n"
+CHANGED = groups(
+    A="{id: out, direction: egress, protocol: udp}",
+    B="{id: web, direction: ingress, protocol: udp, multiport: '80,81'}, {id: new, direction: ingress, protocol: 47}",
+)
+
+
+@pytest.fixture
+def host() -> Iterator[Host]:
+    with by_hand("a", "b") as built:
+        yield built
+
+
+@contextmanager
+def running(host: Host, directory: Path, rules: str = RULES) -> Iterator[Daemon]:
+    with living(directory, program="enforcer") as daemon:
+        apply(daemon, host, rules)
+        yield daemon
+
+
+def apply(daemon: Daemon, host: Host, rules: str) -> None:
+    (daemon.directory / "policy.yaml").write_text(host.policy(rules))
+    enforcer(daemon, "apply", "policy.yaml")
+
+
+def send(host: Host, port: int, times: int = 1) -> int:
+    """Send datagrams from a to b, each a flow of its own; return how many arrived."""
+    arrived = 0
+    with host.udp("b", port) as receiving:
+        for _ in range(times):
+            with host.udp("a") as sending:
+                arrived += reaches(sending, receiving, (host.address("b"), port))
+    return arrived
+
+
+def hits(daemon: Daemon, *words: str) -> dict[str, int]:
+    rows = document(daemon, "hits", *words)["rules"]
+    return {f"{row['group']}/{row['rule']}": row["hits"] for row in rows if row["group"] != "default"}
+
+
+def test_hits_outlive_changes_restarts_and_crashes(host: Host, tmp_path: Path):
+    """Each flow once, whatever replaced the maps that counted it: another policy, a new life, a flushed ruleset."""
+    with running(host, tmp_path) as daemon:
+        assert send(host, 80, 3) == 3
+        assert send(host, 99, 2) == 0
+        assert hits(daemon) == {"Sg-A/out": 5, "Sg-B/web": 3, "Sg-B/idle": 0, "Sg-B/off": 0}
+        assert hits(daemon, "--unused") == {"Sg-B/idle": 0}
+        assert document(daemon, "hits")["reasons"]["no rule matches"] == 2
+        send(host, 80, 2)
+        apply(daemon, host, CHANGED)
+        assert hits(daemon) == {"Sg-A/out": 7, "Sg-B/web": 5, "Sg-B/new": 0}
+        send(host, 81, 2)
+        daemon.stop()
+        send(host, 81, 1)
+        daemon.start()
+        assert hits(daemon)["Sg-B/web"] == 8
+        assert "Sg-B/web" in enforcer(daemon, "hits")
+
+
+def test_status_says_whether_all_is_as_wanted(host: Host, tmp_path: Path):
+    with running(host, tmp_path) as daemon:
+        found = document(daemon, "status")
+        assert (found["well"], found["revision"], [nic["state"] for nic in found["nics"]]) == (
+            True,
+            1,
+            ["in force"] * 2,
+        )
+        assert found["conntrack"][0]["max"] > 0
+        assert "NICs: 2 in force, 0 pending, 0 failed" in enforcer(daemon, "status")
+        host.unplug("b")
+        until(lambda: daemon_status(daemon)["nics"][1]["state"] == "pending", "the NIC is pending")
+        done = enforcer(daemon, "status", status=1)
+        assert done == ""
+        host.plug("b")
+        until(lambda: daemon_status(daemon)["well"], "all is well again")
+
+
+def daemon_status(daemon: Daemon) -> Any:
+    words = [sys.executable, "-m", "enforcer", "status", "--json"]
+    where = {**os.environ, "PYTHONPATH": str(ROOT), "ENFORCER_SOCKET": str(daemon.socket)}
+    return json.loads(subprocess.run(words, env=where, capture_output=True, text=True, check=False).stdout)
+
+
+def test_a_trace_tells_flows_as_they_are_judged_and_ends_with_its_client(host: Host, tmp_path: Path):
+    with running(host, tmp_path) as daemon:
+        words = [sys.executable, "-m", "enforcer", "trace", "--nic", "ecs-b", "--proto", "udp", "--json"]
+        where = {**os.environ, "PYTHONPATH": str(ROOT), "ENFORCER_SOCKET": str(daemon.socket), "PYTHONUNBUFFERED": "1"}
+        with subprocess.Popen(words, env=where, stdout=subprocess.PIPE, text=True) as tracing:
+            lines: list[dict[str, Any]] = []
+            os.set_blocking(tracing.stdout.fileno(), False)
+
+            def told(port: int) -> bool:
+                send(host, port)
+                lines.extend(json.loads(line) for line in tracing.stdout.readlines())
+                return any(line["protocol"] == f"udp/{port}" for line in lines)
+
+            until(lambda: told(80), "a flow is told", patience=15)
+            until(lambda: told(99), "a denied one, too")
+            tracing.send_signal(signal.SIGINT)
+            assert tracing.wait(10) == 0
+        accepted, denied = (next(line for line in lines if line["protocol"] == f"udp/{port}") for port in (80, 99))
+        assert (accepted["verdict"], accepted["nic"], accepted["rule"]) == ("accepted", "ecs-b", "web")
+        assert (denied["verdict"], denied["nic"], denied["rule"]) == ("denied", "ecs-b", "")
+        assert {line["nic"] for line in lines} == {"ecs-b"}
+        assert daemon.logged("denied")[0]["nic"] == "ecs-b"
+
+
+def test_metrics_are_the_same_numbers(host: Host, tmp_path: Path):
+    import httpx
+
+    with running(host, tmp_path) as daemon:
+        send(host, 80, 3)
+        send(host, 99, 2)
+        hits(daemon)
+        with httpx.Client(
+            transport=httpx.HTTPTransport(uds=str(daemon.socket)), base_url="http://enforcer/v1"
+        ) as client:
+            page = client.get("/metrics").text
+        lines = dict(line.rsplit(" ", 1) for line in page.splitlines() if not line.startswith("#"))
+        assert lines["enforcer_revision"] == "1.0"
+        assert lines['enforcer_rule_hits_total{group="Sg-B",rule="web"}'] == "3.0"
+        assert lines['enforcer_nic_denied_packets_total{nic="ecs-b"}'] == "2.0"
+        assert lines['enforcer_nics{state="in force"}'] == "2.0"
+        assert lines['enforcer_revisions_total{outcome="in_force"}'] == "1.0"
+        assert float(lines['enforcer_nic_packets_total{direction="ingress",nic="ecs-b"}']) >= 3
+        assert float(lines["enforcer_commit_seconds_count"]) == 1
