@@ -109,6 +109,8 @@ def changes(before: Ruleset, after: Ruleset) -> Changes:
     gone_chains: list[tuple[str, Chain]] = []
     gone_sets: list[tuple[str, Set]] = []
     for old, new in zip(before.tables, after.tables, strict=True):
+        if old is new:
+            continue
         if old.timeouts != new.timeouts:
             raise Unequal("timeouts")
         gone_chains += _chains(old, new, found)
