@@ -11,6 +11,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import compress, count
+from operator import is_not
 from typing import TypeVar
 
 from enforcer.compiler.space import same_ends
@@ -130,8 +132,11 @@ _ORDER = {AddSet: 0, AddChain: 1}
 
 def _differing(old: Sequence[_Named], new: Sequence[_Named]) -> tuple[dict[str, _Named], list[_Named]]:
     """Return what of the old is not in the new by identity, by name, and what is new; most of them are the same."""
-    first, last = same_ends(old, new)
-    before, after = old[first : len(old) - last], new[first : len(new) - last]
+    if len(old) == len(new):
+        places = list(compress(count(), map(is_not, old, new)))
+        before, after = [old[at] for at in places], [new[at] for at in places]
+    else:
+        before, after = list(old), list(new)
     same = {id(each) for each in before} & {id(each) for each in after}
     return {each.name: each for each in before if id(each) not in same}, [e for e in after if id(e) not in same]
 
