@@ -1,6 +1,6 @@
 # The same commands as in scripts/, for those who have make. `make` alone prints this help.
 .DEFAULT_GOAL := help
-.PHONY: help demo test check unit kernel traffic system golden fuzz vm-test bench bench-quick
+.PHONY: help demo test check unit kernel traffic system golden fuzz vm-test bench bench-quick bench-changes
 
 help:     ## print this help
 	@grep -hE '^[a-z-]+: +##' $(MAKEFILE_LIST) | sed -E 's/: +## /\t/' | expand -t 12
@@ -28,3 +28,5 @@ bench:    ## measure packets beside conntrack, an nft list and iptables, some mi
 	scripts/bench --plots docs/performance
 bench-quick: ## the same in under two minutes
 	scripts/bench --quick --out .cache/bench
+bench-changes: ## measure changes beside a bare message, libnftables and nft, some minutes
+	scripts/bench-changes
