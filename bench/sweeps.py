@@ -30,7 +30,7 @@ class Size:
     peers: bool
 
 
-FULL = Size(turns=5, bursts=20, flows=3000, most_nics=1000, peers=True)
+FULL = Size(turns=5, bursts=8, flows=2000, most_nics=1000, peers=True)
 QUICK = Size(turns=5, bursts=8, flows=1500, most_nics=100, peers=True)
 TINY = Size(turns=1, bursts=2, flows=300, most_nics=3, peers=False)
 
@@ -56,7 +56,7 @@ def rates(size: Size) -> dict[str, Measure]:
 
 def everything(size: Size) -> dict[str, Measure]:
     """Return every measure."""
-    part = size.flows / 3000
+    part = size.flows / 2000
     return {
         **rates(size),
         "first packet p50 µs": partial(measures.first_packet, at=50, count=max(100, int(1000 * part))),
