@@ -26,7 +26,6 @@ from enforcer.ruleset import Ruleset
 from enforcer.ruleset.changes import AddChain, Changes, Operation, Refill, Unequal, changes
 from enforcer.ruleset.lower import Lowering
 from enforcer.ruleset.names import MARK
-from enforcer.ruleset.skeleton import stamp_bits
 
 
 class Session:
@@ -166,8 +165,7 @@ class Session:
         if self._given >= mask // (mask & -mask) // 4:
             self._borne, self._given = conntrack.marks(self._netns, mask), 0
         generation = commit.next_generation(namespace, current, self._borne.__contains__)
-        self._given += 1
-        self._borne.add(stamp_bits(namespace, generation))
+        self._given += 1  # given one after the other, they do not come round before that
         return generation
 
 
