@@ -23,6 +23,7 @@ from fuzz.expect import goes_on, passes
 from fuzz.rig import Rig
 from fuzz.scenes import Scene, changed, random_scene, str_of
 from fuzz.shots import SCTP, Flow, Turn, backwards
+from fuzz.stage import ADDRESSES, OUTSIDE
 
 FRESH = 20.0
 """For how many seconds a flow is sure to be tracked still: the shortest timeout is 30 s (S13)."""
@@ -150,7 +151,7 @@ class _Stage:
             self._tally.healed += one.stands and not stood
         # Of a handshake that was cut, one router has seen more than the other: TCP would begin again, with a SYN.
         half = {id(one) for one, turn in first if one.flow.protocol == TCP and turn in ("open", "answer")}
-        live[:] = [one for one in live if one.stands or id(one) not in half]
+        live[:] = [one for one in live if one.stands or (id(one) not in half and _stays(one.flow))]
         return mismatch
 
     def _conversation(self, fresh: list[Live]) -> Case | None:
@@ -190,3 +191,9 @@ class _Stage:
 def place(flow: Flow, turn: Turn, wanted: bool) -> frozenset[str]:
     """Return where a turn must come out: at the other end, and nowhere else."""
     return frozenset([flow.sender if backwards(turn) else flow.receiver]) if wanted else frozenset()
+
+
+def _stays(flow: Flow) -> bool:
+    """Say whether a flow that was cut may come back: with an address that a NIC may lose its flows end (S14)."""
+    ends = ((flow.sender, flow.source), (flow.receiver, flow.destination))
+    return all(nic in OUTSIDE.values() or str(address) in ADDRESSES[nic] for nic, address in ends)

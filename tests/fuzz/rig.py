@@ -16,6 +16,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from fcntl import ioctl
 from ipaddress import ip_address
+from pathlib import Path
 
 from pyroute2.netlink.nfnetlink.nfctsocket import NFCTSocket
 
@@ -50,6 +51,10 @@ class Rig:
         self._macs: dict[str, tuple[bytes, bytes]] = {}
         for nic, addresses in ADDRESSES.items():
             self._attach(nic, (*addresses, *(VIRTUAL_IPS if nic == "b" else ())))
+        for router in self.routers.values():
+            with entered(router):
+                for state in ("closed", "cookie_wait", "cookie_echoed"):  # the kernel forgets in 3 or 10 s
+                    Path(f"/proc/sys/net/netfilter/nf_conntrack_sctp_timeout_{state}").write_text("120")
 
     def _attach(self, nic: str, addresses: tuple[str, ...]) -> None:
         netns, router = ecs_namespace(self.name, nic), self.routers[VPC[nic]]

@@ -33,10 +33,12 @@ def work(number: int, seed: int, *, minutes: float, chains: int, draws: int) -> 
         while (done < chains if chains else time.monotonic() < until) and tally.mismatches < ENOUGH:
             mismatch, done = campaign.chain(), done + 1
             if mismatch is not None:
-                print(f"worker {number}: {mismatch.words}; shrinking it", file=sys.stderr, flush=True)
+                name = f"seed-{seed}-{number}-{tally.mismatches}"
+                kept = write(mismatch, name)  # as it is first: shrinking takes minutes
+                print(f"worker {number}: {mismatch.words}; in {kept}, shrinking it", file=sys.stderr, flush=True)
                 case = shrink(rig, mismatch)
-                kept = write(case, f"seed-{seed}-{number}-{tally.mismatches}")
-                print(f"worker {number}: {case.words}; written to {kept}", file=sys.stderr, flush=True)
+                write(case, name)
+                print(f"worker {number}: {case.words}; shrunk in {kept}", file=sys.stderr, flush=True)
             if time.monotonic() - reported > REPORT_EVERY:
                 reported = time.monotonic()
                 print(f"worker {number}: {tally}", file=sys.stderr, flush=True)
