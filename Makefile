@@ -1,6 +1,6 @@
 # The same commands as in scripts/, for those who have make. `make` alone prints this help.
 .DEFAULT_GOAL := help
-.PHONY: help demo test check unit kernel traffic system golden fuzz vm-test bench bench-quick bench-changes
+.PHONY: help demo test check unit kernel traffic system golden fuzz mutants vm-test bench bench-quick bench-changes
 
 help:     ## print this help
 	@grep -hE '^[a-z-]+: +##' $(MAKEFILE_LIST) | sed -E 's/: +## /\t/' | expand -t 12
@@ -24,6 +24,8 @@ golden:   ## write the golden files anew; look at the difference before you comm
 	scripts/test -q tests/golden --update-golden
 fuzz:     ## random policies and packets, kernel against oracle: make fuzz MINUTES=5 SEED=1
 	scripts/fuzz --minutes $(or $(MINUTES),5) $(if $(SEED),--seed $(SEED))
+mutants:  ## would the tests notice a small mistake? SAMPLE=400; see docs/mutants.md
+	scripts/mutants --sample $(or $(SAMPLE),400)
 bench:    ## measure packets beside conntrack, an nft list and iptables, some minutes; see docs/performance.md
 	scripts/bench --plots docs/performance
 bench-quick: ## the same in under two minutes

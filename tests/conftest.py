@@ -9,11 +9,14 @@ import os
 from collections.abc import Iterator
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from scratch import Scratch, scratch_namespace
 
 settings.register_profile("enforcer", deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True)
-settings.load_profile("enforcer")
+# A mutant is dead at the first failure; what failed is nobody's question, so nothing is shrunk or remembered.
+settings.register_profile("mutants", settings.get_profile("enforcer"), derandomize=True, database=None)
+settings.register_profile("mutants", settings.get_profile("mutants"), phases=(Phase.explicit, Phase.generate))
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "enforcer"))
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

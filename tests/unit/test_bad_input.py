@@ -132,7 +132,7 @@ def answers_or_refuses(result: Result) -> None:
         raise result.exception
     assert result.exit_code in (0, 1, 2, 3, 4, 5), result.exit_code
     if result.exit_code >= 2:
-        said = result.stderr or result.stdout  # with --json the errors are the document
+        said = result.stderr + result.stdout  # with --json the errors are the document, after any warnings
         assert "rror" in said or said.startswith("Usage:"), said
         assert "Traceback" not in said
         if not said.startswith("Usage:"):  # click repeats the words that it does not understand as they are
