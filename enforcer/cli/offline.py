@@ -71,6 +71,9 @@ def compile_command(
     compiled = compile_policy(loaded, layout_for(loaded, lab, host=host))
     if vpc is not None and vpc not in (known := [each.name for each in loaded.vpcs]):
         raise UsageError(f"--vpc {vpc!r}: is not defined in {policy}; its VPCs are {', '.join(known) or 'none'}")
+    mask = loaded.marks.connection_mask
+    if generation > (most := mask // (mask & -mask)):
+        raise UsageError(f"--generation {generation}: does not fit into the mask 0x{mask:08x}; {most} is the largest")
     chosen = [
         (space, namespace)
         for space, namespace in zip(compiled.namespaces, compiled.layout.namespaces, strict=True)

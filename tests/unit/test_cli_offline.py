@@ -181,3 +181,11 @@ def test_json_is_one_document_for_errors_too(tmp_path: Path) -> None:
     found = document("explain", str(path), "a", "b", "icmp", status=3)
     assert found["valid"] is False
     assert found["errors"]
+
+
+def test_a_generation_that_does_not_fit_the_mark_is_refused_with_the_largest():
+    words = ["compile", str(Path(__file__).parents[2] / "examples/figure-1.yaml"), "--generation"]
+    assert CliRunner().invoke(main, [*words, str(0xFFFFFF)]).exit_code == 0
+    refused = CliRunner().invoke(main, [*words, str(0xFFFFFF + 1)])
+    assert refused.exit_code == 2
+    assert "16777215 is the largest" in refused.stderr
