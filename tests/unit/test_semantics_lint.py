@@ -9,7 +9,7 @@ from textwrap import indent
 
 import pytest
 from examples_catalogue import NAMES, policy_of
-from semantics_asking import parsed, two_hosts
+from semantics_asking import TWO_HOSTS, parsed, two_hosts
 
 from enforcer.model import CODES, Direction, Policy, Traffic, advice, unsilenced
 from enforcer.semantics import lint, not_in_effect
@@ -38,6 +38,8 @@ def warnings(policy: Policy) -> dict[str, str]:
 
 
 TCP = "direction: ingress, protocol: tcp"
+ON_KAI1 = TWO_HOSTS.replace("name: ecs-a,", "name: ecs-a, type: Kai1.large,")
+HALVES = ("10.1.0.0/17", "10.1.128.0/17")
 
 
 class TestARuleThatCanNeverDecide:
@@ -53,6 +55,37 @@ class TestARuleThatCanNeverDecide:
             f"id: A04, {TCP}, multiport: 350-420, priority: 2",
         )
         assert warnings(policy) == {"A04": "shadowed-rule A01 A03"}
+
+    def test_is_not_hidden_while_one_of_its_addresses_is_left(self):
+        blocks = "address_groups: [{name: blocks, entries: [10.1.0.0/16, 10.3.0.0/16]}]"
+        both = "id: A09, direction: ingress, remote_address_group: blocks, priority: 2"
+        one = "id: A01, direction: ingress, remote_ip_prefix: 10.1.0.0/16"
+        halves = [f"id: A0{n}, direction: ingress, remote_ip_prefix: {half}" for n, half in enumerate(HALVES, 1)]
+        other = "id: A03, direction: ingress, remote_ip_prefix: 10.3.0.0/16"
+        assert warnings(group(one, both, more=blocks)) == {}
+        assert warnings(group(one, other, both, more=blocks)) == {"A09": "shadowed-rule A01 A03"}
+        assert warnings(group(*halves, both, more=blocks)) == {}
+        assert warnings(group(*halves, other, both, more=blocks)) == {"A09": "shadowed-rule A01 A02 A03"}
+
+    def test_is_hidden_by_a_rule_that_it_shares_a_single_address_with(self):
+        ranges = (
+            "address_groups: [{name: some, entries: [10.0.0.1-10.0.0.5]}, {name: all, entries: [10.0.0.5-10.0.0.9]}]"
+        )
+        hiding = f"id: A01, {TCP}, remote_address_group: some", f"id: A02, {TCP}, remote_ip_prefix: 10.0.0.6/31"
+        rest = f"id: A03, {TCP}, remote_ip_prefix: 10.0.0.8/30"
+        hidden = f"id: A04, {TCP}, remote_address_group: all, priority: 2"
+        assert warnings(group(*hiding, rest, hidden, more=ranges)) == {"A04": "shadowed-rule A01 A02 A03"}
+        assert "A04" not in warnings(group(*hiding[1:], rest, hidden, more=ranges))
+        lower = f"id: A01, {TCP}, remote_address_group: all", f"id: A02, {TCP}, remote_ip_prefix: 10.0.0.0/30"
+        rest = f"id: A03, {TCP}, remote_ip_prefix: 10.0.0.4"
+        hidden = f"id: A04, {TCP}, remote_address_group: some, priority: 2"
+        assert warnings(group(*lower, rest, hidden, more=ranges)) == {"A04": "shadowed-rule A01 A02 A03"}
+
+    def test_is_not_hidden_where_a_kai1_applies_it_and_not_the_other_s10(self):
+        hidden, hiding = f"{{id: A01, {TCP}, multiport: 22, priority: 2}}", f"{{id: A02, {TCP}, multiport: '22,25'}}"
+        groups = f"security_groups: [{{name: Sg-B}}, {{name: Sg-A, rules: [{hidden}, {hiding}]}}]"
+        assert warnings(two_hosts(groups))["A01"] == "shadowed-rule A02"
+        assert "shadowed-rule A02" not in warnings(parsed(ON_KAI1, groups)).values()
 
     def test_is_hidden_by_addresses_that_together_are_its_prefix(self):
         policy = group(
@@ -278,6 +311,24 @@ class TestTheWorldOnManagementPorts:
         assert warnings(
             group(f"id: A01, {TCP}, multiport: 22-23, action: deny, remote_ip_prefix: 10.0.0.0/8", web)
         ) == {"A02": "world-open-management"}
+
+    @pytest.mark.parametrize(
+        ("protocol", "port", "name"),
+        [
+            ("tcp", 22, "SSH"), ("tcp", 23, "Telnet"), ("tcp", 135, "Windows RPC"), ("tcp", 445, "SMB"),
+            ("tcp", 2375, "Docker"), ("tcp", 2376, "Docker"), ("tcp", 3389, "RDP"), ("tcp", 5900, "VNC"),
+            ("tcp", 5985, "WinRM"), ("tcp", 5986, "WinRM"), ("tcp", 6443, "Kubernetes"), ("udp", 161, "SNMP"),
+            ("udp", 623, "IPMI"),
+        ],
+    )  # fmt: skip
+    def test_says_which_port_is_open(self, protocol: str, port: int, name: str):
+        (problem,) = lint(group(f"id: A01, direction: ingress, protocol: {protocol}, multiport: {port}"))
+        opens = f"opens {protocol} {port} ({name}) to the world; allow it from the addresses that need it"
+        assert problem.message.endswith(opens)
+
+    def test_says_how_many_ports_more_are_open(self):
+        (problem,) = lint(group("id: A01, direction: ingress"))
+        assert re.search(r"\) and \d+ more management ports to the world; ", problem.message)
 
     def test_a_template_is_warned_of_once(self):
         policy = two_hosts("security_groups: [{name: Sg-A, template: all-ports-open}, {name: Sg-B}]")
