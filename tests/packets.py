@@ -42,6 +42,7 @@ class Packet:
     hoplimit: int = 64
     short: bool = False
     mark: int = 0
+    priority: int = 0
     flow: Flow = Flow()
     arp: tuple[str, str, IPAddress] | None = None
     target: IPAddress | None = None

@@ -79,7 +79,7 @@ class Tracer:
 
     def forward(self, packet: Packet) -> Trace:
         """Let the packet pass all the hooks on its way: from a wire or from this host, to a wire or to this host."""
-        trace = Trace(mark=packet.mark, flow_mark=packet.flow.mark)
+        trace = Trace(mark=packet.mark, flow_mark=packet.flow.mark, priority=packet.priority)
         if packet.iif:
             self._hook(packet, trace, "netdev", "ingress")
             if packet.arp:
@@ -90,7 +90,7 @@ class Tracer:
 
     def ingress(self, packet: Packet) -> Trace:
         """Let the packet pass only what is before connection tracking."""
-        trace = Trace(mark=packet.mark, flow_mark=packet.flow.mark)
+        trace = Trace(mark=packet.mark, flow_mark=packet.flow.mark, priority=packet.priority)
         self._hook(packet, trace, "netdev", "ingress")
         return trace
 

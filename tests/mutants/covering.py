@@ -51,7 +51,7 @@ class Cover:
         self._breadth = Counter(everywhere)
 
     def of(self, path: Path, line: int) -> list[str]:
-        """Return the tests that run a line, the most particular first.
+        """Return the tests that run a line, the golden files first, then the most particular.
 
         For lines that run at import: the tests that run any line of the module, or else of the package.
         """
@@ -60,7 +60,7 @@ class Cover:
         if BEFORE_TESTS in running or not running:
             package = f"{path.parent.relative_to(ROOT).as_posix()}/"
             running = self._running(name) or self._running(package)
-        return sorted(running & self.seconds.keys(), key=lambda test: (self._breadth[test], test))
+        return sorted(running & self.seconds.keys(), key=lambda test: ("/golden/" not in test, self._breadth[test]))
 
     def _running(self, prefix: str) -> set[str]:
         of = [lines for name, lines in self._lines.items() if name.startswith(prefix)]

@@ -84,6 +84,16 @@ def test_a_new_flow_passes_if_both_ends_let_it(exchange: tuple[Policy, Namespace
         assert trace.mark == 0, "the packet's mark is given back"
 
 
+@given(exchanges(), st.sampled_from((1, 6, 2**31)))
+def test_a_priority_that_somebody_set_before_changes_no_verdict(
+    exchange: tuple[Policy, NamespaceProgram, Packet, str, str, int, int], priority: int
+) -> None:
+    _, program, packet, *_ = exchange
+    tracer = Tracer(lower(program, GENERATION))
+    with_it = tracer.forward(replace(packet, priority=priority))
+    assert (with_it.accepted, with_it.by) == ((without := tracer.forward(packet)).accepted, without.by)
+
+
 @given(exchanges())
 @settings(max_examples=300)
 def test_a_stale_flow_is_judged_again_in_whichever_direction_its_next_packet_goes_s14(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from policies import compiled, three_hosts
 
-from enforcer.ruleset import Present, Ruleset, difference, lower
+from enforcer.ruleset import Present, Ruleset, difference, lower, next_edition
 from enforcer.ruleset.nft import Table
 
 RULES = """
@@ -125,3 +125,19 @@ def test_a_nic_that_went_away_takes_its_base_chain_with_it():
     found = difference(lower(compiled(three_hosts(RULES, fewer)), 2), present(ONE))
     assert "delete chain netdev enforcer nic_v-ecs-b" in found.sweep
     assert "nic_v-ecs-b" not in found.prepare + found.switch
+
+
+def test_a_fixed_object_is_prepared_empty_and_one_named_by_its_content_is_prepared_whole():
+    prepared = difference(ONE, {}).prepare
+    for entry in (entry for table in ONE.tables for entry in table.sets if entry.elements):
+        block = prepared.partition(f" {entry.name} {{")[2].partition("\t}")[0]
+        assert ("elements" in block) != entry.fixed, entry.name
+
+
+def test_the_next_edition_is_one_of_which_nothing_is_there():
+    assert next_edition({}) == 1
+    there = Present(
+        frozenset({"nic_name"}), frozenset({"host4_7", "host6_9"}), frozenset({"prerouting", "generation_12"})
+    )
+    assert next_edition({"inet": there}) == 10
+    assert next_edition({"inet": present(ONE)["inet"]}) == next_edition(present(ONE))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from semantics_asking import both, egress, ingress, packet, parsed, side, two_hosts
+from semantics_asking import TWO_HOSTS, both, egress, ingress, packet, parsed, side, two_hosts
 
 from enforcer.model import Policy
 from enforcer.semantics import evaluate, rejudge
@@ -81,6 +81,13 @@ def test_dhcp_as_a_client_passes_unasked_s15():
     assert egress(policy, "ecs-a", "255.255.255.255", "udp/68") == "deny (S7)"
     assert egress(policy, "ecs-a", "192.168.0.1", "tcp/67") == "deny (S7)"
     assert ingress(policy, "ecs-a", "192.168.0.12", "udp/67") == "deny (S7)"
+
+
+@pytest.mark.parametrize(("cidr", "gateway"), [("192.168.0.10/31", None), ("192.168.0.8/29", "192.168.0.9")])
+def test_a_subnet_of_two_addresses_has_no_gateway_to_ask_s15(cidr: str, gateway: str | None):
+    policy = parsed(TWO_HOSTS.replace("192.168.0.0/24", cidr).replace("192.168.0.12", "192.168.0.10"), SHUT)
+    for asked in ("192.168.0.9", "192.168.0.10", "192.168.0.11"):
+        assert egress(policy, "ecs-a", asked, "udp/67") == ("allow (S15)" if asked == gateway else "deny (S7)")
 
 
 SPOOFING = """
