@@ -106,8 +106,9 @@ class Machine:
 
     def try_run(self, *words: str, user: str = "", text: str = "") -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            self.words(*words, user=user), capture_output=True, text=True, check=False, timeout=PATIENCE, input=text
-        )
+            self.words(*words, user=user), capture_output=True, text=True, check=False, timeout=PATIENCE, input=text,
+            start_new_session=True,  # a signal to a process group there is none to ours
+        )  # fmt: skip
 
     def run(self, *words: str, status: int = 0, user: str = "", text: str = "") -> str:
         """Run a command in the machine; it must end with `status`. Returns what it printed."""
