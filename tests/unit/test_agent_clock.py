@@ -16,7 +16,7 @@ DATED = {
     "agent/status.py": "when a repair or an error was",
     "agent/store/sqlite.py": "when a revision was proposed, and how many days it is kept",
     "agent/confirming.py": "a time until which to confirm outlives a restart, so it cannot be monotonic",
-    "agent/seeing/hits.py": "since when hits are counted",
+    "agent/seeing/counting.py": "since when hits are counted",
 }
 """Who may look at the wall clock, and what for."""
 
