@@ -131,16 +131,18 @@ def test_a_rule_switches_one_policy_and_sweeps_the_old_one(life: Life):
     assert there(life.netns) == fresh(life.netns, life.policy)
 
 
-def test_the_maps_that_count_are_named_before_they_go(scratch: Scratch):
+def test_maps_and_chains_that_count_are_named_before_they_go(scratch: Scratch):
     scratch.add(*INTERFACES)
     life, seen = Life(scratch), []
-    life.session = Session(scratch.name, lambda names: seen.append((tuple(names), observe.present(scratch.name))))
+    life.session = Session(scratch.name, lambda names: seen.append((names, observe.present(scratch.name))))
     life.commit()
     life.with_rules(RULES[1:])
-    ((names, present),) = seen
+    (first, _), (names, present) = seen
+    assert first is None, "what is replaced whole goes whole"
     assert names
-    assert set(names) <= present["inet"].maps, "they can still be read"
-    assert not set(names) & observe.present(scratch.name)["inet"].maps
+    now = observe.present(scratch.name)["inet"]
+    assert set(names) <= present["inet"].maps | present["inet"].chains, "they can still be read"
+    assert not set(names) & (now.maps | now.chains)
 
 
 def test_every_change_has_another_generation_and_it_can_be_read(life: Life):
