@@ -11,6 +11,7 @@ import pytest
 from examples_catalogue import NAMES, policy_of
 from semantics_asking import TWO_HOSTS, parsed, two_hosts
 
+from enforcer.errors import Problem
 from enforcer.model import CODES, Direction, Policy, Traffic, advice, unsilenced
 from enforcer.semantics import lint, not_in_effect
 from enforcer.semantics.effect import rank
@@ -356,12 +357,53 @@ class TestSilence:
                            "{name: Sg-B}, {name: Alone}]")  # fmt: skip
         assert [problem.code for problem in unsilenced(policy, lint(policy))] == ["world-open-management"]
 
+    @pytest.mark.parametrize("code", CODES)
+    def test_of_each_code_takes_away_its_warnings_and_no_other(self, code: str):
+        def shown(policy: Policy) -> list[str]:
+            many = Problem("security_groups[Sg-A]", "more than 6,000 instances", code="S11-instances")
+            found = (*lint(policy), *advice(policy), *not_in_effect(policy), many)
+            return [problem.code for problem in unsilenced(policy, found)]
+
+        every = shown(parsed(EVERY_CODE))
+        assert set(every) == set(CODES)
+        assert shown(parsed(f"silence: [{code}]", EVERY_CODE)) == [other for other in every if other != code]
+
     def test_is_for_the_other_warnings_too(self):
         rules = [f"{TCP}, remote_group: Sg-B"] * 2
         policy = parsed("limits: {costly_rules: 1}\nsilence: [quota]", group_text(*rules))
         assert len(not_in_effect(policy)) == 1
         assert unsilenced(policy, not_in_effect(policy)) == ()
 
+
+# A policy with every warning; that a group has more than 6,000 instances is said without having them.
+EVERY_CODE = """
+    version: 1
+    limits: {costly_rules: 2}
+    vpcs: [{name: vpc-x, subnets: [{name: subnet-a, cidr: 10.0.0.0/24}]}]
+    address_groups: [{name: unused, entries: [10.9.0.0/16]}]
+    security_groups:
+      - name: Sg-A
+        rules:
+          - {id: OPEN, direction: ingress, protocol: tcp, multiport: 22}
+          - {id: SHADOWED, direction: ingress, protocol: tcp, multiport: 22, remote_ip_prefix: 10.0.0.0/8, priority: 2}
+          - {id: ONE, direction: egress, protocol: udp, multiport: 53}
+          - {id: SAME, direction: ingress, protocol: gre}
+          - {id: TWICE, direction: ingress, protocol: gre}
+          - {id: CONTRADICTING, direction: egress, protocol: udp, multiport: 53, action: deny}
+          - {id: NOBODY, direction: ingress, protocol: udp, remote_group: Nobody}
+          - {id: LIST, direction: ingress, protocol: udp, multiport: "1,3"}
+          - {id: BEYOND, direction: ingress, protocol: udp, multiport: "5,7"}
+      - {name: Nobody, rules: []}
+      - {name: Alone, rules: []}
+      - {name: S1, rules: []}
+      - {name: S2, rules: []}
+      - {name: S3, rules: []}
+      - {name: S4, rules: []}
+      - {name: S5, rules: []}
+    ecs:
+      - {name: old, type: S1.x, subnet: subnet-a, addresses: [10.0.0.11], interface: tap0,
+         security_groups: [Sg-A, S1, S2, S3, S4, S5]}
+"""
 
 # What each example shows that lint would warn of; every other example is clean.
 SHOWN = {
