@@ -94,6 +94,25 @@ def test_a_priority_that_somebody_set_before_changes_no_verdict(
     assert (with_it.accepted, with_it.by) == ((without := tracer.forward(packet)).accepted, without.by)
 
 
+def test_a_priority_is_never_taken_for_the_class_of_a_peer():
+    from policies import three_hosts
+
+    only_a = "rules: [{id: a, direction: ingress, remote_group: Sg-A}, {id: o, direction: egress}]"
+    opens = "rules: [{id: o, direction: egress}]"
+    program = compiled(
+        three_hosts(f"security_groups: [{{name: Sg-A, {opens}}}, {{name: Sg-B, {only_a}}}, {{name: Sg-C, {opens}}}]")
+    )
+    a, b, c = program.nics
+    tracer = Tracer(lower(program))
+    classes = [entry.number for addresses in program.addresses for entry in addresses.classes]
+    local = [number for policy in program.policies for number in (*range(4), *(to for _, to in policy.locals))]
+    for priority in (*classes, *local):
+        for sender, passes in ((a, True), (c, False)):
+            source = next(n.network_address for n in sender.addresses if n.version == 4)
+            packet = Packet(source, ip_address("10.0.0.12"), TCP, sender.interface, b.interface, mac=sender.mac or "")
+            assert tracer.forward(replace(packet, priority=priority)).accepted == passes, priority
+
+
 @given(exchanges())
 @settings(max_examples=300)
 def test_a_stale_flow_is_judged_again_in_whichever_direction_its_next_packet_goes_s14(

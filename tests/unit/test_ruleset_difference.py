@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from policies import compiled, three_hosts
 
-from enforcer.ruleset import Present, Ruleset, difference, lower, next_edition
+from enforcer.ruleset import Present, Ruleset, difference, fresh, lower, next_edition
 from enforcer.ruleset.nft import Table
 
 RULES = """
@@ -141,3 +141,11 @@ def test_the_next_edition_is_one_of_which_nothing_is_there():
     )
     assert next_edition({"inet": there}) == 10
     assert next_edition({"inet": present(ONE)["inet"]}) == next_edition(present(ONE))
+
+
+def test_fresh_names_are_names_that_nothing_has_yet():
+    for taken in ("sets", "maps", "chains"):
+        there = {kind: frozenset({"a_fresh1"} if kind == taken else ()) for kind in ("sets", "maps", "chains")}
+        names = {entry.name for entry in fresh(ONE, {"inet": Present(**there)}).table("inet").sets}
+        assert any(name.endswith("_fresh2") for name in names)
+        assert not any(name.endswith("_fresh1") for name in names)

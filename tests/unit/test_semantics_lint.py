@@ -146,6 +146,7 @@ class TestARuleThatCanNeverDecide:
         icmp = "direction: ingress, protocol: icmp"
         policy = group(f"id: A01, {icmp}, icmp_type: 8", f"id: A02, {icmp}, icmp_type: 8, icmp_code: 0, priority: 2")
         assert warnings(policy) == {"A02": "shadowed-rule A01"}
+        assert warnings(group(f"id: A01, {icmp}, icmp_type: 8", f"id: A02, {icmp}, icmp_type: 9, icmp_code: 0")) == {}
         assert warnings(group(f"id: A01, {icmp}, icmp_type: 8, icmp_code: 0", f"id: A02, {icmp}, icmp_type: 8")) == {}
 
     def test_is_none_of_a_template_nor_a_disabled_one(self):
