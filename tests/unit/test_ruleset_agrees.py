@@ -94,10 +94,11 @@ def test_a_priority_that_somebody_set_before_changes_no_verdict(
     assert (with_it.accepted, with_it.by) == ((without := tracer.forward(packet)).accepted, without.by)
 
 
-def test_a_priority_is_never_taken_for_the_class_of_a_peer():
+@pytest.mark.parametrize("beside", ["", ", {id: net, direction: ingress, remote_ip_prefix: 172.16.0.0/12}"])
+def test_a_priority_is_never_taken_for_the_class_of_a_peer(beside: str):
     from policies import three_hosts
 
-    only_a = "rules: [{id: a, direction: ingress, remote_group: Sg-A}, {id: o, direction: egress}]"
+    only_a = f"rules: [{{id: a, direction: ingress, remote_group: Sg-A}}, {{id: o, direction: egress}}{beside}]"
     opens = "rules: [{id: o, direction: egress}]"
     program = compiled(
         three_hosts(f"security_groups: [{{name: Sg-A, {opens}}}, {{name: Sg-B, {only_a}}}, {{name: Sg-C, {opens}}}]")
