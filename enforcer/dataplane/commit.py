@@ -69,12 +69,14 @@ def replace(
     passed: Callable[[Step], None] = lambda _: None,
     lower_: Callable[..., Ruleset] = lower,
     leaving: Callable[[Collection[str] | None], None] = lambda _: None,
+    after: int = 0,
 ) -> Committed:
     """Put one namespace's program in force, whatever was in force before.
 
     `closed` interfaces pass nothing, even a bridge port. `whole` replaces both tables in one transaction, whatever
     others did to them. `anew` trusts nothing in them either and takes twice as long, but no packet of an allowed flow
     meets a gap, as it may for an instant in a whole replacement. `leaving` hears what counters go, right before that.
+    `after` is a generation that the caller remembers: where somebody flushed the tables, it says which were given.
 
     Raises AttachmentRefused for another bridge port and, under `require`, for an absent interface, TransactionRefused
     when the kernel refuses: then what was in force still is.
@@ -82,7 +84,7 @@ def replace(
     links, tables = _links(namespace, closed, require=require), observe.present(namespace.name)
     before = observe.owners(namespace.name) if "netdev" in tables else None
     passed(Step.OBSERVED)
-    generation = _free(namespace, observe.generation(tables))
+    generation = _free(namespace, max(after, observe.generation(tables)))
     whole = whole or set(tables) != {"inet", "netdev"}
     ruleset = _lowered(lower_, namespace, generation, links.absent, closed, edition := next_edition(tables))
     if anew and not whole:
@@ -94,11 +96,15 @@ def replace(
     whole = transactions is None or not _switched(namespace.name, transactions, passed)
     if whole:
         _replace_whole(ruleset, passed, leaving)
-    if ended := _ended(before, namespace, links.absent):
-        flows.end(namespace.name, ended)
-        passed(Step.ENDED)
+    _end(namespace, _ended(before, namespace, links.absent), passed)
     swept = whole or transactions is None or _swept(namespace.name, transactions, passed, leaving)
     return Committed(namespace.name, generation, whole, swept, tuple(sorted(links.absent - set(closed))), edition)
+
+
+def _end(namespace: NamespaceProgram, ended: Collection[IPAddress], passed: Callable[[Step], None]) -> None:
+    if ended:
+        flows.end(namespace.name, ended)
+        passed(Step.ENDED)
 
 
 def refusal(namespace: NamespaceProgram, closed: Collection[str]) -> str:

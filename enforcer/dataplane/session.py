@@ -84,6 +84,7 @@ class Session:
         whole: bool,
         anew: bool,
     ) -> Committed:
+        last = self._committed.generation if self._committed else 0
         self.close()
         self._lowering = Lowering()
         done = commit.replace(
@@ -94,6 +95,7 @@ class Session:
             passed=passed,
             lower_=self._lowering.lower,
             leaving=self._retiring,
+            after=last,
         )
         if done.swept:
             self._adopt(namespace, closed, done)

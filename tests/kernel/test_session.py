@@ -155,6 +155,7 @@ def test_after_somebody_deleted_our_tables_the_next_change_puts_them_back_s19(li
     libnftables.run(life.netns, "delete table inet enforcer\n")
     committed = life.joined(far(life.netns, 1, "10.0.7.7", ["app"]))
     assert committed.whole
+    assert committed.generation == 2, "the table that said so is gone, but stamps of 1 were given"
     assert there(life.netns) == fresh(life.netns, life.policy)
 
 
