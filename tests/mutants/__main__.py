@@ -1,6 +1,6 @@
 """Try mutants: `python -m mutants --sample 400 --seed 1`. Exit status 1: less than 90 % were killed.
 
-A mutant whose line no test runs has survived without a trial. `--show` lists the survivors.
+`--again` tries survivors with tests that come near from outside, the kernel's among them; `--show` lists the survivors.
 """
 
 from __future__ import annotations
@@ -17,13 +17,17 @@ from random import Random
 
 os.environ["HYPOTHESIS_PROFILE"] = "mutants"
 
-from mutants.covering import CACHE, ROOT, Cover, cover, modules
+from mutants.covering import CACHE, ROOT, Cover, cover, modules, others
 from mutants.operators import Mutant, mutants
 
 FLOOR = 90
 KEPT = CACHE / "mutants.jsonl"
 PATIENCE = 10.0
 """Processor seconds beyond three times what the tests take without a mutant."""
+
+
+AGAIN = 120.0
+"""Processor seconds for a second try."""
 
 
 def named(content: str, path: Path) -> Iterator[tuple[str, Path, Mutant]]:
@@ -49,6 +53,13 @@ def trial(path: Path, mutant: Mutant, covered: Cover, most: float) -> tuple[str,
     return killed(path, mutant.tree, chosen, 3 * total + PATIENCE), len(chosen)
 
 
+def again(path: Path, mutant: Mutant) -> tuple[str, int]:
+    """Try a mutant against the tests that come near from outside."""
+    from mutants.trial import killed
+
+    return killed(path, mutant.tree, others(), AGAIN), len(others())
+
+
 def main() -> int:
     """Parse the command line, try what has not been tried, print the sum."""
     parser = argparse.ArgumentParser(prog="mutants", description="Would the tests notice a small mistake?")
@@ -57,6 +68,7 @@ def main() -> int:
     parser.add_argument("--all", action="store_true", help="every mutant")
     parser.add_argument("--most", type=float, default=30, help="seconds of tests for one mutant")
     parser.add_argument("--part", default="1/1", help="2/3: try the second third of these, beside other processes")
+    parser.add_argument("--again", action="store_true", help="try survivors again, with further tests")
     parser.add_argument("--only", default="", help="only modules whose path contains this")
     parser.add_argument("--show", action="store_true", help="list the survivors that are known, try nothing")
     given = parser.parse_args()
@@ -70,9 +82,10 @@ def main() -> int:
         covered = cover()
         with KEPT.open("a") as kept:
             for at, (key, path, mutant) in enumerate(drawn):
-                if key in known or at % parts != part - 1:
+                tried = known.get(key, {}).get("end")
+                if at % parts != part - 1 or tried != ("survived" if given.again else None):
                     continue
-                end, tests = trial(path, mutant, covered, given.most)
+                end, tests = again(path, mutant) if given.again else trial(path, mutant, covered, given.most)
                 place = f"{path.relative_to(ROOT)}:{mutant.line}"
                 known[key] = {"key": key, "end": end, "tests": tests, "at": place, "was": mutant.was, "now": mutant.now}
                 kept.write(json.dumps(known[key], ensure_ascii=False) + "\n")

@@ -25,6 +25,9 @@ PACKAGES = ("compiler", "ruleset", "semantics")
 CACHE = ROOT / ".cache"
 PATTERNS = ("test_compiler_*", "test_ruleset_*", "test_semantics_*", "test_examples")
 """The unit tests that are about these packages, with the golden files."""
+OTHERS = ("unit/test_fake_*", "unit/test_seeing_hits", "unit/test_answers_*", "unit/test_page", "kernel/test_netlink")
+OTHERS += ("kernel/test_session", "kernel/test_dataplane_contract")
+"""Tests that come near these packages from outside, the kernel's among them: what survives is tried with them again."""
 FEW = 15
 """How many examples of a property show which lines it runs."""
 BEFORE_TESTS = ""
@@ -40,6 +43,11 @@ def tests() -> list[str]:
     """Return the test modules that may kill a mutant."""
     found = [path for pattern in PATTERNS for path in (TESTS / "unit").glob(f"{pattern}.py")]
     return [str(path) for path in sorted(found)] + [str(TESTS / "golden")]
+
+
+def others() -> list[str]:
+    """Return the test modules for a second try."""
+    return [str(path) for pattern in OTHERS for path in sorted(TESTS.glob(f"{pattern}.py"))]
 
 
 class Cover:
