@@ -1,0 +1,65 @@
+"""What an answer says, word for word: people read it, and search for it (S4, S14, S15, S16, S19)."""
+
+from __future__ import annotations
+
+from ipaddress import ip_address
+
+import pytest
+from semantics_asking import side, two_hosts
+
+from enforcer.model import Traffic
+from enforcer.semantics import Packet, lint, rejudge
+from enforcer.semantics.words import traffic_words
+
+OPEN = "security_groups: [{name: Sg-A, template: all-ports-open}, {name: Sg-B}]"
+
+
+@pytest.mark.parametrize(
+    ("traffic", "words"),
+    [
+        (Traffic(6, port=22), "tcp 22"),
+        (Traffic(6), "tcp"),
+        (Traffic(1, icmp_type=8, icmp_code=0), "icmp 8/0"),
+        (Traffic(1, icmp_type=8), "icmp 8"),
+        (Traffic(47), "gre"),
+        (Traffic(50), "protocol 50"),
+    ],
+)
+def test_traffic_in_words_s4(traffic: Traffic, words: str):
+    assert traffic_words(traffic) == words
+
+
+@pytest.mark.parametrize(("direction", "begins"), [("egress", "spoofed source: "), ("ingress", "not for this NIC: ")])
+def test_an_address_that_is_not_the_nic_s_is_named_s16(direction: str, begins: str):
+    denied = side(two_hosts(OPEN), "ecs-a", direction, "192.168.0.12", "tcp/22", own="192.168.0.99")
+    assert denied.reason == f"{begins}192.168.0.99 is neither a private nor an allowed address of ecs-a (S16)"
+    assert side(two_hosts(OPEN), "ecs-a", direction, "192.168.0.12", "tcp/22", own="192.168.0.11").allowed
+
+
+def test_what_passes_unasked_says_so_s15():
+    asked = side(
+        two_hosts("security_groups: [{name: Sg-A, rules: []}, {name: Sg-B}]"),
+        "ecs-a",
+        "egress",
+        "192.168.0.1",
+        "udp/67",
+    )
+    assert (asked.allowed, asked.reason) == (True, "DHCP from the instance as a client passes unasked (S15)")
+
+
+def test_a_nic_that_is_gone_is_named_s14():
+    ends = ip_address("192.168.0.12"), ip_address("192.168.0.11")
+    stays = rejudge(two_hosts(OPEN), Packet(*ends, Traffic(6, port=22), "ecs-b", "ecs-a"))
+    assert stays.verdict == "allow"
+    gone = rejudge(two_hosts(OPEN), Packet(*ends, Traffic(6, port=22), "ecs-z", "ecs-a"))
+    assert gone.egress is not None
+    assert gone.egress.reason == "ecs-z is detached: its conversations end (S14)"
+
+
+def test_an_address_group_without_an_entry_is_named_s19():
+    rule = "{id: A01, direction: ingress, remote_address_group: nobody}"
+    policy = two_hosts(f"security_groups: [{{name: Sg-A, rules: [{rule}]}}, {{name: Sg-B}}]",
+                       "address_groups: [{name: nobody, entries: []}]")  # fmt: skip
+    assert [each.message for each in lint(policy)] == [
+        "matches nothing (S19): address group nobody has no entry; write one"
+    ]
