@@ -43,7 +43,7 @@ class Session:
         self._committed: Committed | None = None
         self._closed: frozenset[str] = frozenset()
         self._indexes: dict[str, int] = {}
-        self._borne: set[int] = set()
+        self._borne: set[int] | None = None  # read when it is first asked for: a repair need not wait for it
         self._given = 0
         self._edition = 0
 
@@ -110,7 +110,7 @@ class Session:
         absent = {*done.absent, *self._closed}
         self._ruleset = self._lowering.lower(namespace, done.generation, absent, self._closed, self._edition)
         self._program, self._committed = namespace, done
-        self._borne, self._given = conntrack.marks(self._netns, namespace.marks.connection_mask), 0
+        self._borne = None
 
     # --- what differs ------------------------------------------------------------------------------------------------
 
@@ -164,7 +164,7 @@ class Session:
     def _next(self, namespace: NamespaceProgram, current: int) -> int:
         """Choose a generation that no live flow bears; which do is asked again before the numbers come round."""
         mask = namespace.marks.connection_mask
-        if self._given >= mask // (mask & -mask) // 4:
+        if self._borne is None or self._given >= mask // (mask & -mask) // 4:
             self._borne, self._given = conntrack.marks(self._netns, mask), 0
         generation = commit.next_generation(namespace, current, self._borne.__contains__)
         self._given += 1  # given one after the other, they do not come round before that
