@@ -38,7 +38,8 @@ DOCUMENT: dict[str, Any] = {
         {"name": "there", "subnet": "s", "addresses": ["10.0.1.1"], "interface": "v2", "security_groups": ["ops"]},
     ],
 }  # fmt: skip
-ADDRESSES = ("10.0.0.9", "10.0.0.10", "10.0.7.7", "2001:db8::9", "2001:db8::77")
+ADDRESSES = ("10.0.0.9", "10.0.0.10", "10.0.0.255", "10.0.1.0", "10.0.7.7", "2001:db8::9", "2001:db8::77")
+"""Two of them at the border of the prefix that a rule names."""
 GROUPS = ("web", "app", "ops")
 
 
