@@ -14,7 +14,7 @@ from fuzz.workers import run
 pytestmark = pytest.mark.traffic
 
 SEED = 2026
-CHAINS, LENGTH, DRAWS = 72, 4, 320
+CHAINS, LENGTH, DRAWS = 56, 4, 320
 
 
 def test_kernel_and_oracle_agree_on_every_packet(capsys: pytest.CaptureFixture[str]) -> None:
@@ -30,4 +30,4 @@ def test_kernel_and_oracle_agree_on_every_packet(capsys: pytest.CaptureFixture[s
     assert set(tally.turns) == {"open", "answer", "onward", "talk", "error", "again"}
     assert 0.3 < tally.passed / tally.packets < 0.9, "both verdicts are asked for"
     assert min(tally.kept, tally.cut) > 1000
-    assert tally.healed > 50
+    assert tally.healed > 20

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import pytest
 from first_match import first_match
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -13,6 +14,7 @@ from policies import borders, documents, probes
 
 from enforcer.compiler import NamespaceProgram, compile_policy, verify
 from enforcer.compiler.incremental import Compiler
+from enforcer.compiler.space import same_ends
 from enforcer.model import Direction, Ecs, Policy, host_layout, parse_policy
 
 DOCUMENT: dict[str, Any] = {
@@ -100,6 +102,62 @@ def test_members_that_come_and_go_lead_to_the_same_program(moves: list[tuple[int
         expected = compile_policy(later, host_layout(later))
         for one, other in zip(found.namespaces, expected.namespaces, strict=True):
             agree(one, other)
+
+
+def test_many_members_that_change_at_once_lead_to_the_same_program():
+    policy = policy_of(DOCUMENT)
+    compiler = Compiler()
+    crowd = [far(n, f"10.0.{n // 200 + 2}.{n % 200 + 1}", [("app", "ops", "web")[n % 3]]) for n in range(300)]
+    moved = [far(n, f"10.0.{n // 200 + 2}.{n % 200 + 1}", [("ops", "web", "app")[n % 3]]) for n in range(150, 300)]
+    for others in ([], crowd, [*crowd[:150], *moved], moved[:10], [*crowd[:100], *moved]):
+        later = policy.model_copy(update={"ecs": (*policy.ecs, *others)})
+        found, expected = compiler.compile(later), compile_policy(later, host_layout(later))
+        for one, other in zip(found.namespaces, expected.namespaces, strict=True):
+            agree(one, other)
+
+
+def test_changes_of_two_kinds_at_once_lead_to_the_same_program():
+    rules = {
+        **DOCUMENT,
+        "security_groups": [
+            DOCUMENT["security_groups"][0],
+            *({**group, "rules": []} for group in DOCUMENT["security_groups"][1:]),
+        ],
+    }
+    one, other = policy_of(DOCUMENT), policy_of(rules)
+    near, member, newer = one.ecs[1], far(1, "10.0.7.7", ["app"]), far(2, "10.0.7.8", ["app"])
+    steps = (
+        (one, (*one.ecs, member)),
+        (other, one.ecs),  # rules, and a member that is gone
+        (one, (*one.ecs, newer)),  # rules, and a member that has come
+        (one, one.ecs[:1]),  # a member and an instance of this host are gone
+        (one, (one.ecs[0], near, member)),
+    )
+    compiler = Compiler()
+    for policy, ecs in steps:
+        later = policy.model_copy(update={"ecs": ecs})
+        found, expected = compiler.compile(later), compile_policy(later, host_layout(later))
+        assert len(found.namespaces) == len(expected.namespaces)
+        for mine, whole in zip(found.namespaces, expected.namespaces, strict=True):
+            agree(mine, whole)
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "shared"),
+    [
+        ("", "", (0, 0)),
+        ("abc", "abc", (3, 0)),
+        ("abc", "abxc", (2, 1)),
+        ("abc", "", (0, 0)),
+        ("aaa", "aa", (2, 0)),
+        ("abcdef", "axxxef", (1, 2)),
+        ("x" + "y" * 500 + "z", "x" + "y" * 300 + "z", (301, 1)),
+        ("p" * 300 + "1" + "q" * 300, "p" * 300 + "22" + "q" * 300, (300, 300)),
+    ],
+)
+def test_what_two_sequences_share_at_their_ends(one: str, other: str, shared: tuple[int, int]):
+    assert same_ends(one, other) == shared
+    assert same_ends(tuple(one), tuple(other)) == shared
 
 
 @given(documents(), documents(), st.data())
