@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from policies import compiled, three_hosts
 
-from enforcer.ruleset import Present, Ruleset, difference, fresh, lower, next_edition
+from enforcer.ruleset import Present, Ruleset, difference, fresh, lower, next_edition, render
 from enforcer.ruleset.nft import Table
 
 RULES = """
@@ -149,3 +149,9 @@ def test_fresh_names_are_names_that_nothing_has_yet():
         names = {entry.name for entry in fresh(ONE, {"inet": Present(**there)}).table("inet").sets}
         assert any(name.endswith("_fresh2") for name in names)
         assert not any(name.endswith("_fresh1") for name in names)
+
+
+def test_with_fresh_names_a_ruleset_says_the_same():
+    renamed = render(fresh(ONE, {}))
+    assert "_fresh1" in renamed
+    assert sorted(renamed.replace("_fresh1", "").splitlines()) == sorted(render(ONE).splitlines())

@@ -128,6 +128,14 @@ def arp(operation: str, mac: str, address: str) -> Packet:
     return packet("10.0.0.11", "10.0.0.1", 0, arp=(operation, mac, ip_address(address)), oif="")
 
 
+def test_an_instance_whose_mac_nobody_knows_speaks_arp_for_its_own_addresses_only_s15():
+    known = opened()
+    program = replace(known, nics=tuple(replace(nic, mac=None) for nic in known.nics))
+    for operation in ("request", "reply"):
+        assert passes(program, arp(operation, "fa:16:3e:00:00:77", "10.0.0.11"))
+        assert not passes(program, arp(operation, "fa:16:3e:00:00:77", "10.0.0.12"))
+
+
 def test_an_instance_speaks_arp_for_its_own_addresses_only_s15():
     program, own = opened(), MAC["v-ecs-a"]
     for operation in ("request", "reply"):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ipaddress import ip_address
 
 import pytest
-from semantics_asking import side, two_hosts
+from semantics_asking import parsed, side, two_hosts
 
 from enforcer.model import Traffic
 from enforcer.semantics import Packet, lint, rejudge
@@ -63,3 +63,37 @@ def test_an_address_group_without_an_entry_is_named_s19():
     assert [each.message for each in lint(policy)] == [
         "matches nothing (S19): address group nobody has no entry; write one"
     ]
+
+
+def test_a_protocol_without_a_name_is_said_by_its_number_s4():
+    rule = "{id: A01, direction: egress, protocol: 50, action: deny}"
+    policy = two_hosts(f"security_groups: [{{name: Sg-A, rules: [{rule}]}}, {{name: Sg-B}}]")
+    assert "denies protocol 50 to" in side(policy, "ecs-a", "egress", "192.168.0.12", "50").reason
+
+
+def test_everything_that_is_open_to_the_world_is_counted():
+    policy = two_hosts("security_groups: [{name: Sg-A, rules: [{id: A01, direction: ingress}]}, {name: Sg-B}]")
+    (problem,) = lint(policy)
+    named = "tcp 22 (SSH), tcp 23 (Telnet), tcp 135 (Windows RPC) and 11 more management ports"
+    assert problem.message == f"opens {named} to the world; allow it from the addresses that need it"
+
+
+@pytest.mark.parametrize(("last", "warned"), [("127.255.255.254", False), ("127.255.255.255", True)])
+def test_half_of_all_addresses_are_the_world(last: str, warned: bool):
+    rule = "{id: A01, direction: ingress, protocol: tcp, multiport: 22, remote_address_group: half}"
+    policy = two_hosts(f"security_groups: [{{name: Sg-A, rules: [{rule}]}}, {{name: Sg-B}}]",
+                       f"address_groups: [{{name: half, entries: [0.0.0.0-{last}]}}]")  # fmt: skip
+    assert [problem.code for problem in lint(policy)] == ["world-open-management"] * warned
+
+
+TWO_SUBNETS = """
+    version: 1
+    vpcs: [{name: vpc-x, subnets: [{name: one, cidr: 10.0.0.0/24}, {name: two, cidr: 10.0.1.0/24}]}]
+    security_groups: [{name: shut, rules: []}]
+    ecs: [{name: ecs-a, subnet: two, addresses: [10.0.1.11], security_groups: [shut]}]
+"""
+
+
+def test_dhcp_is_asked_of_the_own_subnet_s_gateway_s15():
+    assert side(parsed(TWO_SUBNETS), "ecs-a", "egress", "10.0.1.1", "udp/67").allowed
+    assert not side(parsed(TWO_SUBNETS), "ecs-a", "egress", "10.0.0.1", "udp/67").allowed
