@@ -196,7 +196,7 @@ table inet marks {
   }
   chain later { type filter hook prerouting priority -140; policy accept; iifname "tap-a" ct mark set ct mark | 0x5a
   }
-  chain last { type filter hook postrouting priority 300; policy accept; oifname "tap-b" goto seen
+  chain last { type filter hook postrouting priority 300; policy accept; iifname "tap-a" oifname "tap-b" goto seen
   }
   chain seen {
     add @packet { meta mark }
