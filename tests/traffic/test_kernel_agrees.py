@@ -14,7 +14,7 @@ from fuzz.workers import run
 pytestmark = pytest.mark.traffic
 
 SEED = 2026
-CHAINS, LENGTH, DRAWS = 56, 4, 320
+CHAINS, LENGTH, DRAWS = 62, 4, 320
 
 
 def test_kernel_and_oracle_agree_on_every_packet(capsys: pytest.CaptureFixture[str]) -> None:
