@@ -142,8 +142,9 @@ class Daemon:
         return next((each["state"] for each in self.status()["nics"] if each["nic"] == name), "unknown")
 
     def logged(self, event: str = "") -> list[dict[str, Any]]:
-        """Return the lines of its log, of all its lives."""
-        lines = [json.loads(line) for line in self.log.read_text().splitlines() if line.startswith("{")]
+        """Return the whole lines of its log, of all its lives; of the last one, only a part may be there yet."""
+        whole, _, _ = self.log.read_text().rpartition("\n")
+        lines = [json.loads(line) for line in whole.splitlines() if line.startswith("{")]
         return [line for line in lines if event in ("", line["event"])]
 
 
