@@ -61,6 +61,11 @@ class World(FakeDataplane):
         present = {nic.interface for nic in program.nics} & self.interfaces[program.name]
         return ", ".join(f"{name} takes no chain" for name in sorted(self.refusing & (present - set(closed))))
 
+    def clear(self, netns: str) -> bool:
+        if netns not in self.interfaces:
+            raise SystemRefused(f"network namespace {netns}: cannot be opened")
+        return super().clear(netns)
+
     def is_ours(self, netns: str, notice: Generation) -> bool:
         return notice.number not in self.foreign
 

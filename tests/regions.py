@@ -124,12 +124,13 @@ def changes(draw: st.DrawFn, resources: dict[str, str]) -> list[Change]:
 
 
 def _belongs(key: str, resources: dict[str, str | None]) -> bool:
-    """Whether a NIC's ECS is (still) there and lists it."""
+    """Whether a NIC is there as its ECS lists it, or gone as its ECS does not: an ECS may be drawn twice."""
     section, _, name = key.partition("/")
     if section != "nics":
         return True
     ecs = resources.get(f"ecs/{name.split('/')[0]}")
-    return resources[key] is None or (ecs is not None and name.split("/")[1] in json.loads(ecs)["nics"])
+    listed = ecs is not None and name.split("/")[1] in json.loads(ecs)["nics"]
+    return listed is (resources[key] is not None)
 
 
 @st.composite

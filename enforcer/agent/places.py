@@ -99,7 +99,7 @@ class Places:
                 if known is None:
                     del self.all[place.netns]
                     if place.links is not None:
-                        self._kernel.clear(place.netns)
+                        self._clear(place.netns)
                 elif place.loaded and tried is not known:
                     self._put(place)
             except EnforcerError as error:
@@ -109,9 +109,17 @@ class Places:
         """Take our tables out of the namespaces that the policy names no more."""
         for netns in self.all.keys() - set(names):
             if self.all[netns].links is not None:
-                self._kernel.clear(netns)
+                self._clear(netns)
             del self.all[netns]
         self._eyes.keep(self.all)
+
+    def _clear(self, netns: str) -> None:
+        """Take our tables out of a namespace; one that is gone has taken them along, heard of or not yet."""
+        try:
+            self._kernel.clear(netns)
+        except SystemRefused:
+            if self._eyes.look(netns) is not None:
+                raise
 
     # --- one place ---------------------------------------------------------------------------------------------------
 

@@ -113,6 +113,16 @@ def test_a_namespace_that_the_policy_names_no_more_is_cleared(running: Stage, wo
     assert speaks_of(world.in_force[""], 22)
 
 
+def test_a_namespace_that_the_policy_names_no_more_may_be_gone_before_anybody_heard_of_it(
+    running: Stage, world: World
+) -> None:
+    del world.interfaces["other"]
+    number = running.propose(("ecs/far", None), ("nics/far/eth0", None))
+    running.rounds()
+    assert running.outcome(number).outcome is Outcome.IN_FORCE
+    assert speaks_of(world.in_force[""], 22)
+
+
 def test_what_a_bug_of_ours_cannot_compile_is_refused_and_the_next_revision_stands(
     running: Stage, world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
