@@ -66,6 +66,9 @@ class World(FakeDataplane):
             raise SystemRefused(f"network namespace {netns}: cannot be opened")
         return super().clear(netns)
 
+    def tidy(self) -> None:
+        """Nothing is left behind here."""
+
     def is_ours(self, netns: str, notice: Generation) -> bool:
         return notice.number not in self.foreign
 

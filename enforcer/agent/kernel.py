@@ -13,7 +13,7 @@ from __future__ import annotations
 import threading
 from collections import defaultdict, deque
 from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
@@ -22,6 +22,7 @@ from enforcer import dataplane
 from enforcer.compiler import NamespaceProgram
 from enforcer.dataplane import Committed, notices
 from enforcer.dataplane.notices import Generation
+from enforcer.errors import SystemRefused
 
 MOST_REMEMBERED = 256
 """Commits of ours that are known by their numbers, per namespace: more than can be between a commit and its notice."""
@@ -37,6 +38,9 @@ class Kernel(Protocol):
 
         `whole` and `anew` trust nothing that is there: at once, or without a gap (`dataplane.replace`).
         """
+
+    def tidy(self) -> None:
+        """Delete what earlier commits have left behind for packets in flight; whoever waits for a commit need not."""
 
     def clear(self, netns: str) -> None:
         """Take our tables out of a namespace."""
@@ -83,6 +87,12 @@ class Nftables:
                 program.name, dataplane.Session(program.name, partial(self._leaving, program.name))
             )
             return session.replace(program, closed=closed, whole=whole, anew=anew, passed=passed)
+
+    def tidy(self) -> None:
+        for netns, session in self._sessions.items():
+            if session.untidy:
+                with suppress(SystemRefused), self._counting(netns, mended=False) as passed:
+                    session.tidy(passed)
 
     def clear(self, netns: str) -> None:
         if (session := self._sessions.pop(netns, None)) is not None:

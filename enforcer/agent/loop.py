@@ -146,6 +146,8 @@ class Loop:
                 self._take(step)
             self._settling.flush()
             self._publish_when_due()
+            if not self._proposed and self._mailbox.empty():
+                self._kernel.tidy()
             self._oddities = 0
         except Exception as error:
             self._odd(error)

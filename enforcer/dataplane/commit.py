@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from enforcer.compiler import NamespaceProgram, Program
-from enforcer.dataplane import flows, libnftables, observe
+from enforcer.dataplane import flows, grace, libnftables, observe
 from enforcer.errors import AttachmentRefused, EnforcerError, SystemRefused, TransactionRefused
 from enforcer.model import IPAddress
 from enforcer.ruleset import Ruleset, Transactions, difference, fresh, lower, next_edition, render
@@ -167,6 +167,8 @@ def _swept(
     passed: Callable[[Step], None],
     leaving: Callable[[Collection[str] | None], None],
 ) -> bool:
+    if transactions.sweep:
+        grace.period()
     if transactions.doomed:
         leaving(transactions.doomed)
     return _ran(netns, transactions.sweep, Step.SWEPT, passed)

@@ -8,7 +8,8 @@ The first commit, one that is told to trust nothing, the same program once more 
 that the kernel refuses go through `commit.replace`, which observes. Afterwards the session knows again what is there.
 
 The steps of a change, and what holds if we crash right after each, are those of `commit`: prepare, switch, sweep. A
-change of members is a switch alone. Before a sweep `retiring` is told which counting objects go; None: all of them.
+change of members is a switch alone. The sweep waits for packets in flight (`grace`), and callers need not wait with it:
+it is left for `tidy`, or for the next change. Before a sweep `retiring` is told which counting objects go; None: all.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import socket
 from collections.abc import Callable, Collection, Sequence
 
 from enforcer.compiler import NamespaceProgram
-from enforcer.dataplane import commit, conntrack
+from enforcer.dataplane import commit, conntrack, grace
 from enforcer.dataplane.commit import Committed, Step
 from enforcer.dataplane.namespaces import entered
 from enforcer.dataplane.netlink import Channel, Untold, encode
@@ -46,6 +47,7 @@ class Session:
         self._borne: set[int] | None = None  # read when it is first asked for: a repair need not wait for it
         self._given = 0
         self._edition = 0
+        self._unswept: Changes | None = None
 
     def close(self) -> None:
         """End it; what is in force stays so."""
@@ -66,6 +68,7 @@ class Session:
         """Put a program in force, as `commit.replace` does, with its errors."""
         known = self._program is not None and namespace is not self._program and frozenset(closed) == self._closed
         if known and not whole and not anew:
+            self.tidy(passed)
             try:
                 return self._differ(namespace, passed)
             except (TransactionRefused, Unequal, Untold, _Strange):
@@ -132,24 +135,27 @@ class Session:
         self._run(found.prepare, ruleset, Step.PREPARED, passed)
         self._run(found.switch, ruleset, Step.SWITCHED, passed)
         self._program, self._ruleset, self._edition = namespace, ruleset, edition
-        self._committed = Committed(
-            self._netns, generation, False, self._swept(found, ruleset, passed), done.absent, edition
-        )
-        done = self._committed
-        if not done.swept:
-            self._forget()
-        return done
+        self._unswept = found if found.sweep else None
+        self._committed = Committed(self._netns, generation, False, not found.sweep, done.absent, edition)
+        return self._committed
 
-    def _swept(self, found: Changes, ruleset: Ruleset, passed: Callable[[Step], None]) -> bool:
-        if not found.sweep:
-            return True
+    @property
+    def untidy(self) -> bool:
+        """Whether a sweep is left to be done."""
+        return self._unswept is not None
+
+    def tidy(self, passed: Callable[[Step], None] = lambda _: None) -> None:
+        """Delete what nothing refers to any more since the last change; if that is refused, forget what is there."""
+        found, self._unswept = self._unswept, None
+        if found is None or self._ruleset is None:
+            return
+        grace.period()
         if found.retired:
             self._retiring(found.retired)
         try:
-            self._run(found.sweep, ruleset, Step.SWEPT, passed)
-        except TransactionRefused:
-            return False
-        return True
+            self._run(found.sweep, self._ruleset, Step.SWEPT, passed)
+        except (SystemRefused, Untold):
+            self._forget()
 
     def _run(
         self, operations: Sequence[Operation], ruleset: Ruleset, step: Step, passed: Callable[[Step], None]

@@ -139,10 +139,10 @@ class Lowering:
         classifiers = {addresses.family: self._classifier(addresses, edition) for addresses in namespace.addresses}
         known, self._policies = self._policies, {}
         for policy in namespace.policies:
-            classify = classifiers[policy.family]
-            judge, policy_sets, policy_chains = self._policy(policy, classify, known)
+            judge, policy_sets, policy_chains = self._policy(policy, known)
             judges[policy.key] = judge
-            if policy.locals:
+            if judge.by_address:
+                classify = classifiers[policy.family]
                 sets.update((entry.name, entry) for entry in classify.sets)
                 chains.update((chain.name, chain) for chain in classify.chains)
             sets.update((entry.name, entry) for entry in policy_sets)
@@ -175,13 +175,11 @@ class Lowering:
         self._classifiers[addresses.family] = (addresses, edition, classify)
         return classify
 
-    def _policy(
-        self, policy: SidePolicy, classify: Classifier, known: dict[str, tuple[SidePolicy, _Lowered]]
-    ) -> _Lowered:
+    def _policy(self, policy: SidePolicy, known: dict[str, tuple[SidePolicy, _Lowered]]) -> _Lowered:
         """Lower a side policy; under one key, nothing but its local classes can differ."""
         before = known.get(policy.key)
         if before is None:
-            lowered = lower_policy(policy, classify)
+            lowered = lower_policy(policy)
         elif before[0] is policy:
             lowered = before[1]
         else:

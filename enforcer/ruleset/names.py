@@ -65,8 +65,8 @@ TARGETS = "nd_target"  # iif . address: whom a NIC may answer for in neighbour d
 # inet: the policy. {} is the family, an edition, the key of a side policy, or a hash of the content.
 HOSTS = "host{}_{}"  # address → class; of an edition
 PIECES = "piece{}_{}"  # address interval → class
-CLASSIFY_SOURCE = "classify_source{}"  # puts the class of the source address into the priority
-CLASSIFY_DESTINATION = "classify_destination{}"
+CLASSIFY_SOURCE = "classify_source{}_{}"  # puts the class of the source address into the priority; of an edition
+CLASSIFY_DESTINATION = "classify_destination{}_{}"
 LOCAL = "local_{}"  # class → local class of a side policy; grows
 POINTS = "verdict_port_{}"  # local class . protocol . sub-key → verdict as a class
 RANGES = "verdict_range_{}"  # local class . protocol . interval of sub-keys → verdict as a class
@@ -79,8 +79,10 @@ PROFILE_FROM_REPLY = "from{}_{}_{}_reply"
 PROFILE_TO = "to{}_{}_{}"
 PROFILE_TO_KNOWN = "to{}_{}_{}_known"
 PROFILE_TO_REPLY = "to{}_{}_{}_reply"
-EDITION = re.compile(r"(?:host[46]|(?:from|to)[46]_[0-9a-f]{10})_([0-9]+)(?:_reply|_known)?")
-"""What has an edition: host maps and profiles."""
+EDITION = re.compile(
+    r"(?:host[46]|classify_(?:source|destination)[46]|(?:from|to)[46]_[0-9a-f]{10})_([0-9]+)(?:_reply|_known)?"
+)
+"""What has an edition: host maps, the chains that ask them, and profiles."""
 
 COUNTING = ("verdict_", "policy_")
 """How the names begin of what counts the hits of rules."""

@@ -68,19 +68,22 @@ DECIDED = Chain(names.DECIDED, (rule(Match(Field.PRIORITY, ALLOWED), RETURN), ru
 
 @dataclass(frozen=True, slots=True)
 class Judge:
-    """The two chains that judge by a side policy; `scratch`: they leave a class in the packet's priority."""
+    """The two chains that judge by a side policy; `scratch`: they leave a class in the packet's priority.
+
+    `by_address`: whoever calls them has put the class of the peer there, at the end where `inward` says that it is.
+    """
 
     chain: str
     reply: str
     scratch: bool
+    by_address: bool
+    inward: bool
 
 
 @dataclass(frozen=True, slots=True)
 class Classifier:
     """The shared address → class step of one family."""
 
-    source: str
-    destination: str
     sets: tuple[Set, ...]
     chains: tuple[Chain, ...]
     edition: int = 1
@@ -102,13 +105,12 @@ def classifier(addresses: AddressMap, edition: int = 1) -> Classifier:
         "classid",
         interval=True,
     )
-    source, destination = names.CLASSIFY_SOURCE.format(family), names.CLASSIFY_DESTINATION.format(family)
     chains = tuple(
-        Chain(name, tuple(_classify(addresses, field, hosts, pieces)), fixed=True)
-        for name, field in ((source, SOURCE[family]), (destination, DESTINATION[family]))
+        Chain(name.format(family, edition), tuple(_classify(addresses, field, hosts, pieces)))
+        for name, field in ((names.CLASSIFY_SOURCE, SOURCE[family]), (names.CLASSIFY_DESTINATION, DESTINATION[family]))
     )
     used = tuple(entry for entry, size in ((hosts, 1), (pieces, 2)) if len(entry.elements) >= size)
-    return Classifier(source, destination, used, chains, edition)
+    return Classifier(used, chains, edition)
 
 
 def host_elements(hosts: Iterable[tuple[int, int]]) -> tuple[Element, ...]:
@@ -169,8 +171,8 @@ def by_address(policy: SidePolicy) -> bool:
     return bool(policy.locals)
 
 
-def lower_policy(policy: SidePolicy, classify: Classifier) -> tuple[Judge, tuple[Set, ...], tuple[Chain, ...]]:
-    """Lower a side policy to its maps and its two chains.
+def lower_policy(policy: SidePolicy) -> tuple[Judge, tuple[Set, ...], tuple[Chain, ...]]:
+    """Lower a side policy to its maps and its two chains; if addresses matter, the peer's class is known before.
 
     The reply direction asks the same maps in reverse: the peer is at the other end, the port is the source port.
     """
@@ -181,29 +183,18 @@ def lower_policy(policy: SidePolicy, classify: Classifier) -> tuple[Judge, tuple
     inward = policy.direction is Direction.INGRESS
     comment = f"{policy.direction} IPv{policy.family}: {', '.join(policy.groups)}"
     chains = (
-        Chain(
-            chain,
-            tuple(_chain(policy, sets, default, classify.source if inward else classify.destination)),
-            None,
-            comment,
-        ),
-        Chain(
-            reply,
-            tuple(_chain(policy, sets, default, classify.destination if inward else classify.source, reply=True)),
-            None,
-            f"{comment} (replies)",
-        ),
+        Chain(chain, tuple(_chain(policy, sets, default)), None, comment),
+        Chain(reply, tuple(_chain(policy, sets, default, reply=True)), None, f"{comment} (replies)"),
     )
-    return Judge(chain, reply, bool(sets)), sets, chains
+    return Judge(chain, reply, bool(sets), by_address(policy), inward), sets, chains
 
 
 def _chain(
-    policy: SidePolicy, sets: tuple[Set, ...], default: Decider | None, classify: str, *, reply: bool = False
+    policy: SidePolicy, sets: tuple[Set, ...], default: Decider | None, *, reply: bool = False
 ) -> Iterator[Rule]:
     prefix = _prefix(policy)
     icmp = ICMP_OF[policy.family]
     if prefix:
-        yield rule(jump(classify))
         yield rule(Load((Field.PRIORITY,), names.LOCAL.format(policy.key)))
         yield rule(Match(Field.PRIORITY, UNCLASSED, "==", UNCLASSED), SetPriority(REST))
     verdicts = [entry for entry in sets if entry.counted]

@@ -15,10 +15,12 @@ on under the old outbound rules (S14); one that bears no stamp at all was never 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 from enforcer.compiler.program import NamespaceProgram, Sides
+from enforcer.model import Family
 from enforcer.ruleset import names
 from enforcer.ruleset.nft import ACCEPT, Chain, Dispatch, Field, Match, Rule, SetPriority, Verdict, goto, jump, rule
 from enforcer.ruleset.policies import Judge
@@ -48,6 +50,7 @@ def lower_profile(sides: Sides, judges: Mapping[str, Judge], namespace: Namespac
     once_passed = Match(Field.CT_MARK, 0, "!=", mask)
     from_reply, to_reply = names.PROFILE_FROM_REPLY.format(*place), names.PROFILE_TO_REPLY.format(*place)
     to_known, family = names.PROFILE_TO_KNOWN.format(*place), sides.family
+    asked = partial(judged, family=family, edition=edition)
     dhcp = Dispatch((Field.UDP_SOURCE_PORT,), names.DHCP_FROM)
     is_reply = Match(Field.CT_DIRECTION, "reply")
     chains = (
@@ -57,18 +60,18 @@ def lower_profile(sides: Sides, judges: Mapping[str, Judge], namespace: Namespac
                 rule(is_reply, goto(from_reply)),
                 # Not by `ct state`: to conntrack a flow stays new until it is answered, and some never are.
                 *((rule(once_passed, ACCEPT),) if lenient else ()),
-                *judged(egress.chain, egress, ACCEPT),
+                *asked(egress, ACCEPT),
             ),
         ),
         # A DHCP server's unicast answer may have begun the flow that the client's next request belongs to (S15).
-        Chain(from_reply, (rule(dhcp), *exempt[names.FROM_BACKEND], *judged(ingress.reply, ingress, ACCEPT))),
+        Chain(from_reply, (rule(dhcp), *exempt[names.FROM_BACKEND], *asked(ingress, ACCEPT, reply=True))),
         Chain(
             names.PROFILE_TO.format(*place),
             (
                 rule(Match(Field.CT_STATE, "new", "!="), goto(to_known)),
                 *begins(names.DHCP_TO),
                 *exempt[names.TO_BACKEND],
-                *judged(ingress.chain, ingress, goto(names.BEGUN[family])),
+                *asked(ingress, goto(names.BEGUN[family])),
             ),
         ),
         Chain(
@@ -77,21 +80,30 @@ def lower_profile(sides: Sides, judges: Mapping[str, Judge], namespace: Namespac
                 rule(jump(names.KNOWN_TO)),
                 rule(is_reply, goto(to_reply)),
                 *exempt[names.TO_BACKEND],
-                *judged(ingress.chain, ingress, goto(names.STAMP)),
+                *asked(ingress, goto(names.STAMP)),
             ),
         ),
         Chain(
             to_reply,
             (
                 *((rule(once_passed, goto(names.STAMP)),) if lenient else ()),
-                *judged(egress.reply, egress, goto(names.STAMP)),
+                *asked(egress, goto(names.STAMP), reply=True),
             ),
         ),
     )
     return Profile(chains[0].name, chains[2].name, chains)
 
 
-def judged(chain: str, judge: Judge, passed: Verdict) -> tuple[Rule, ...]:
-    """Ask a policy chain: it comes back only for allowed traffic."""
-    clean = (rule(SetPriority(0)),) if judge.scratch else ()
-    return (rule(jump(chain)), *clean, rule(passed))
+def judged(judge: Judge, passed: Verdict, *, family: Family, edition: int, reply: bool = False) -> Iterator[Rule]:
+    """Have the peer classed, if that matters, and ask a policy chain: it comes back only for allowed traffic.
+
+    Both are of one generation wherever a packet's way crosses a commit, for the profile is; a policy that called for
+    the class itself could be a new one and get a class of the old ones.
+    """
+    if judge.by_address:
+        classify = names.CLASSIFY_SOURCE if judge.inward is not reply else names.CLASSIFY_DESTINATION
+        yield rule(jump(classify.format(family, edition)))
+    yield rule(jump(judge.reply if reply else judge.chain))
+    if judge.scratch:
+        yield rule(SetPriority(0))
+    yield rule(passed)

@@ -75,8 +75,7 @@ def emptied(ruleset: Ruleset) -> Ruleset:
     """Leave the fixed chains and sets without elements: everything else is to be added."""
     tables = []
     for table in ruleset.tables:
-        fixed = (c for c in table.chains if c.name == names.DENIED or (c.fixed and "classify" not in c.name))
-        chains = tuple(fixed)
+        chains = tuple(c for c in table.chains if c.name == names.DENIED or c.fixed)
         sets = tuple(replace(entry, elements=()) for entry in table.sets if entry.fixed or entry.dynamic)
         tables.append(replace(table, sets=sets, chains=chains))
     return replace(ruleset, tables=tuple(tables))

@@ -20,6 +20,8 @@ from enforcer.compiler.program import NamespaceProgram
 from enforcer.dataplane import Session, Step, libnftables, observe
 from enforcer.errors import TransactionRefused
 from enforcer.model import Ecs, Policy, parse_policy
+from enforcer.ruleset import lower
+from enforcer.ruleset.nft import Chain
 
 pytestmark = pytest.mark.kernel
 
@@ -64,6 +66,7 @@ class Life:
         self.compiler = Compiler()
         self.policy = policy_of(self.netns, RULES)
         self.steps: list[Step] = []
+        self.tidies = True
 
     def program(self) -> NamespaceProgram:
         return self.compiler.compile(self.policy).namespaces[0]
@@ -71,7 +74,10 @@ class Life:
     def commit(self, **changes: Any) -> dataplane.Committed:
         self.policy = self.policy.model_copy(update=changes)
         self.steps = []
-        return self.session.replace(self.program(), passed=self.steps.append)
+        committed = self.session.replace(self.program(), passed=self.steps.append)
+        if self.tidies:
+            self.session.tidy(self.steps.append)
+        return committed
 
     def with_rules(self, rules: list[dict[str, Any]]) -> dataplane.Committed:
         group = policy_of(self.netns, rules).group("web")
@@ -126,9 +132,29 @@ def test_a_member_that_leaves_takes_its_element_along(life: Life):
 
 def test_a_rule_switches_one_policy_and_sweeps_the_old_one(life: Life):
     committed = life.with_rules([{**RULES[0], "multiport": "81"}, *RULES[1:]])
-    assert (committed.whole, committed.swept) == (False, True)
+    assert (committed.whole, committed.swept) == (False, False)
     assert life.steps == [Step.PREPARED, Step.SWITCHED, Step.SWEPT]
     assert there(life.netns) == fresh(life.netns, life.policy)
+
+
+def test_what_packets_in_flight_may_ask_stays_until_it_is_tidied_or_until_the_next_change(life: Life):
+    life.tidies = False
+    first = observe.present(life.netns)["inet"].chains
+    life.with_rules(RULES[1:])
+    assert life.steps == [Step.PREPARED, Step.SWITCHED]
+    second = observe.present(life.netns)["inet"].chains
+    gone = {name for name in first if name.startswith("policy_")} - {c.name for c in lower_now(life)}
+    assert gone, "the change has retired policies"
+    assert gone < second
+    assert life.session.untidy
+    life.joined(far(life.netns, 1, "10.0.7.7", ["app"]))
+    assert life.steps == [Step.SWEPT, Step.SWITCHED]
+    assert not gone & observe.present(life.netns)["inet"].chains
+    assert there(life.netns) == fresh(life.netns, life.policy)
+
+
+def lower_now(life: Life) -> tuple[Chain, ...]:
+    return lower(Compiler().compile(life.policy).namespaces[0]).table("inet").chains
 
 
 def test_maps_and_chains_that_count_are_named_before_they_go(scratch: Scratch):

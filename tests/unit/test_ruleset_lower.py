@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 import pytest
@@ -10,7 +11,7 @@ from policies import compiled, random_policies, three_hosts
 
 from enforcer.model import Policy
 from enforcer.ruleset import lower, names
-from enforcer.ruleset.nft import Dispatch, InSet, Interval, Load, Ruleset, Set, SetMark, UseTimeout, Verdict
+from enforcer.ruleset.nft import Chain, Dispatch, InSet, Interval, Load, Ruleset, Set, SetMark, UseTimeout, Verdict
 from enforcer.ruleset.nics import link_local
 from enforcer.ruleset.skeleton import stamp_bits
 
@@ -170,7 +171,37 @@ def test_what_changes_in_place_has_the_edition_in_its_name():
     changed = names_of[0] - names_of[1]
     assert changed == {name for name in names_of[0] if names.EDITION.fullmatch(name)}
     assert "host4_1" in changed
-    assert len(changed) == 1 + 6 * 5, "a host map, and the chains of a profile for each NIC and family"
+    of_profiles = 6 * 5
+    assert len(changed) == 3 + of_profiles, "a host map, the two chains that ask it, and those of profiles"
+
+
+@given(random_policies(), random_policies())
+def test_what_a_profile_leads_to_does_not_change_under_a_packet_in_flight(one: Policy, other: Policy):
+    # A packet may come to a new profile while it still sees the old rules of chains that change in place: of these it
+    # must meet none on its way, or it would be judged by the new policy with the classes of the old one. But for the
+    # stamp; and what a balancer's conversations are is told by maps, before and after.
+    may = {
+        names.MARK,
+        names.DENIAL_LOG,
+        *(names.BALANCED.format(way) for way in (names.TO_BACKEND, names.FROM_BACKEND)),
+    }
+    for old, new in ((one, other), (other, one)):
+        rulesets = lower(compiled(old)), lower(compiled(new), 2, edition=2)
+        before, after = ({c.name: c for c in ruleset.table("inet").chains} for ruleset in rulesets)
+        profiles = [name for name in after if names.EDITION.fullmatch(name)]
+        met = reachable(after, profiles) & before.keys()
+        assert {name for name in met if before[name].rules != after[name].rules} <= may
+        assert names.STAMP in met or not profiles
+
+
+def reachable(chains: Mapping[str, Chain], found: Iterable[str]) -> set[str]:
+    seen, ahead = set(), list(found)
+    while ahead:
+        if (name := ahead.pop()) not in seen:
+            seen.add(name)
+            statements = [statement for each in chains[name].rules for statement in each.statements]
+            ahead += [each.chain for each in statements if isinstance(each, Verdict) and each.chain]
+    return seen
 
 
 def test_the_generation_is_shifted_into_the_mask_and_must_fit_it():
