@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from enforcer.compiler import NamespaceProgram, Program
-from enforcer.dataplane import flows, grace, libnftables, observe
+from enforcer.dataplane import flows, grace, libnftables, loading, observe
 from enforcer.errors import AttachmentRefused, EnforcerError, SystemRefused, TransactionRefused
 from enforcer.model import IPAddress
 from enforcer.ruleset import Ruleset, Transactions, difference, fresh, lower, next_edition, render
@@ -152,7 +152,7 @@ def _replace_whole(
     ruleset: Ruleset, passed: Callable[[Step], None], leaving: Callable[[Collection[str] | None], None]
 ) -> None:
     leaving(None)
-    libnftables.run(ruleset.namespace, render(ruleset))
+    loading.load(ruleset)
     passed(Step.REPLACED)
 
 

@@ -44,6 +44,9 @@ _COMMENT = re.compile(r'[^"\\\n\r\0]*')
 COMMENT_BYTES = 120
 """nft takes comments of up to 128 bytes with the terminating zero; we stay below."""
 
+MOST_DYNAMIC, DYNAMIC_SECONDS = 65_535, 3_600
+"""Of a set that packets fill: so many elements at most, each for so long after its last packet."""
+
 
 def render(ruleset: Ruleset) -> str:
     """Return the script that puts exactly this ruleset in place of whatever our tables held, in one transaction."""
@@ -86,9 +89,9 @@ def set_block(entry: Set) -> Iterator[str]:
     if entry.interval:
         yield "\t\tflags interval"
     if entry.dynamic:
-        yield "\t\tsize 65535"
+        yield f"\t\tsize {MOST_DYNAMIC}"
         yield "\t\tflags dynamic,timeout"
-        yield "\t\ttimeout 1h"
+        yield f"\t\ttimeout {DYNAMIC_SECONDS // 3600}h"
     if entry.counted:
         yield "\t\tcounter"
     if entry.elements:

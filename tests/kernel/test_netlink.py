@@ -16,15 +16,37 @@ from scratch import Scratch
 from enforcer import dataplane
 from enforcer.compiler import compile_policy
 from enforcer.dataplane import libnftables
+from enforcer.dataplane.loading import load, load_raw
 from enforcer.dataplane.namespaces import entered
 from enforcer.dataplane.netlink import Channel, Untold, encode
 from enforcer.errors import TransactionRefused
-from enforcer.model import Policy, lab_layout, parse_policy
+from enforcer.model import DenyLog, Policy, host_layout, lab_layout, parse_policy
 from enforcer.ruleset import Ruleset, lower, names, render
 from enforcer.ruleset.changes import AddChain, AddElements, AddSet, DeleteSet, changes
 from enforcer.ruleset.nft import Chain, Element, Field, Match, Set, jump, rule
 
 pytestmark = pytest.mark.kernel
+
+EVERY_KIND_OF_NIC = """
+version: 1
+vpcs: [{name: v, subnets: [{name: s, cidr: 10.0.0.0/16, ipv6_cidr: "fd00::/64"}]}]
+security_groups: [{name: a, rules: [{direction: ingress, protocol: tcp, multiport: 22}]}]
+ecs:
+  - name: e0
+    subnet: s
+    addresses: [10.0.0.5, "fd00::5"]
+    mac: "fa:16:3e:00:00:12"
+    security_groups: [a]
+    interface: n0
+    allowed_addresses: [10.0.1.0/24, "fd00::100/120", 10.0.9.9]
+  - name: e1
+    subnet: s
+    addresses: [10.0.0.6, "fd00::6"]
+    security_groups: [a]
+    interface: n1
+    source_dest_check: false
+  - {name: e2, subnet: s, addresses: [10.0.0.7], security_groups: [a], interface: n2}
+"""
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 
@@ -69,6 +91,77 @@ def test_every_golden_case_and_example_is_put_there_by_messages(
             dataplane.clear(space.name)
             for interface in interfaces:
                 space.ip("link", "del", interface)
+
+
+@pytest.mark.parametrize(("name", "text"), texts(), ids=[name for name, _ in texts()])
+def test_every_golden_case_and_example_is_loaded_whole_as_text_would_be(
+    scratch: Scratch, other_scratch: Scratch, name: str, text: str
+):
+    policy = parse_policy(text)
+    for namespace in compile_policy(policy, lab_layout(policy)).namespaces:
+        for space in (scratch, other_scratch):
+            there = space.ip("-br", "link")
+            space.add(*(nic.interface for nic in namespace.nics if nic.interface not in there))
+        for owned in (True, False):
+            ruleset = lower(replace(namespace, owned=owned), 2)
+            libnftables.run(other_scratch.name, render(ruleset))
+            load_raw(replace(ruleset, namespace=scratch.name))
+            assert objects(scratch.name) == objects(other_scratch.name)
+
+
+@given(random_policies())
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+def test_any_policy_is_loaded_whole_as_text_would_be(scratch: Scratch, other_scratch: Scratch, policy: Policy):
+    for space in (scratch, other_scratch):
+        there = space.ip("-br", "link")
+        space.add(*(link for link in NICS if link not in there))
+    ruleset = lower(compiled(policy), 3)
+    libnftables.run(other_scratch.name, render(ruleset))
+    load_raw(replace(ruleset, namespace=scratch.name))
+    assert objects(scratch.name) == objects(other_scratch.name)
+
+
+def test_closed_interfaces_forwarders_networks_and_the_silent_log_are_loaded_whole_as_text_would_be(
+    scratch: Scratch, other_scratch: Scratch
+):
+    policy = parse_policy(EVERY_KIND_OF_NIC)
+    (namespace,) = compile_policy(policy, host_layout(policy)).namespaces
+    for space in (scratch, other_scratch):
+        space.add("n0", "n1", "n2")
+    for silent in (
+        namespace,
+        replace(namespace, deny_log=DenyLog(enabled=False)),
+        replace(namespace, revoke_both=True),
+    ):
+        ruleset = lower(silent, 7, absent=("n2",), closed=("n2",))
+        libnftables.run(other_scratch.name, render(ruleset))
+        load_raw(replace(ruleset, namespace=scratch.name))
+        assert objects(scratch.name) == objects(other_scratch.name)
+
+
+def test_a_whole_load_that_is_refused_changes_nothing_and_is_told_in_nfts_words_s19(scratch: Scratch):
+    scratch.add(*NICS)
+    ruleset = replace(lower(program(name=scratch.name)), namespace=scratch.name)
+    load(ruleset)
+    before = objects(scratch.name)
+    inet, netdev = ruleset.tables
+    wrong = replace(inet, chains=(*inet.chains, Chain("x_chain", (rule(jump("nowhere")),))))
+    with pytest.raises(TransactionRefused, match="nowhere"):
+        load(replace(ruleset, tables=(wrong, netdev)))
+    assert objects(scratch.name) == before
+    load(ruleset)
+    assert objects(scratch.name) == before
+
+
+def test_what_has_no_form_as_a_message_is_loaded_as_text(scratch: Scratch):
+    scratch.add(*NICS)
+    ruleset = replace(lower(program(name=scratch.name)), namespace=scratch.name)
+    inet, netdev = ruleset.tables
+    odd = replace(inet, chains=(*inet.chains, Chain("x_chain", (rule(Match(Field.TCP_FLAGS, 2)),))))
+    with pytest.raises(Untold):
+        load_raw(replace(ruleset, tables=(odd, netdev)))
+    load(replace(ruleset, tables=(odd, netdev)))
+    assert "inet chain x_chain {" in objects(scratch.name)
 
 
 def emptied(ruleset: Ruleset) -> Ruleset:

@@ -2,17 +2,33 @@
 
 Match(Field.L4PROTO, 6)  ──▶  meta load l4proto → register 1;  cmp eq register 1, 6
 
-Reading an address implies a test of the family first, a UDP port one of the protocol; nft leaves these out of its
-listings again. Concatenations are read into neighbouring registers of four bytes.
+Reading an address implies a test of the family first, a UDP port one of the protocol, once in a rule; nft leaves these
+out of its listings again. Concatenations are read into neighbouring registers of four bytes.
 """
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Final
 
+from enforcer.dataplane.netlink.comparing import Untold, compared, equals, masked, ordered, value_bytes
 from enforcer.dataplane.netlink.keys import SHAPES, class_bytes, data, width
+from enforcer.dataplane.netlink.reading import (
+    CT_MARK,
+    FAMILIES,
+    META_L4PROTO,
+    META_MARK,
+    META_PRIORITY,
+    ONE,
+    PLACES,
+    Condition,
+    conditions,
+    expression,
+    meta,
+    payload,
+    read,
+    tracked,
+)
 from enforcer.dataplane.netlink.wire import attribute, long, nest, number, text
 from enforcer.ruleset.nft import (
     Counter,
@@ -20,40 +36,27 @@ from enforcer.ruleset.nft import (
     Field,
     InSet,
     Load,
+    Log,
     Match,
     Rule,
     Set,
     SetMark,
     SetPriority,
     Statement,
+    Throttle,
+    UseTimeout,
     Verdict,
 )
 
-
-class Untold(Exception):
-    """A statement has no form here; say it as text."""
-
-
-_PROTOCOL, _PRIORITY, _IIF, _OIF, _IIFTYPE, _NFPROTO, _L4PROTO = 1, 2, 4, 5, 8, 15, 16  # NFT_META_…
-_CT_STATE, _CT_DIRECTION, _CT_STATUS, _CT_MARK = 0, 1, 2, 3
-_CT_PROTO_DST, _CT_DST_IP, _CT_DST_IP6 = 12, 20, 22
-_NEW = 8
-_LINK, _NETWORK, _TRANSPORT = 0, 1, 2
 _FIRST_WORD = 8  # NFT_REG32_00
-_VERDICT_REGISTER, _ONE = 0, 1
-_EQ, _NEQ, _GTE = 0, 1, 5
-_OPS = {"==": _EQ, "!=": _NEQ, ">=": _GTE}
+_VERDICT_REGISTER = 0
 VERDICTS: Final = {"drop": 0, "accept": 1, "jump": -3, "goto": -4, "return": -5}
-_DNAT = 0x20
-_IPV4, _IPV6 = b"\x02", b"\x0a"
-_FAMILY_WORDS = {"ipv4": _IPV4, "ipv6": _IPV6}
-_UDP = b"\x11"
+_NETWORKS: Final = {"ipv4": "ip", "ipv6": "ip6", "ip": "ip", "ip6": "ip6"}
+_TOGETHER: Final = {Field.ETHER_SOURCE: Field.ETHER_TYPE, Field.UDP_SOURCE_PORT: Field.UDP_DESTINATION_PORT}
+"""Fields that are compared at once where one follows the other: half the work for the packet."""
 
-
-def expression(name: str, *parts: bytes) -> bytes:
-    """Build one expression of a rule."""
-    return nest(1, text(1, name), nest(2, *parts))
-
+_TIMEOUT_OBJECT: Final = 7
+_UPDATE, _SEVERAL = 1, 2  # NFT_DYNSET_OP_UPDATE, NFT_DYNSET_F_EXPR
 
 COUNTER: Final = expression("counter", long(1, 0), long(2, 0))
 
@@ -64,148 +67,142 @@ def verdict(kind: int, value: Verdict) -> bytes:
     return nest(kind, nest(2, number(1, VERDICTS[value.kind]), *chain))
 
 
-def _meta(key: int, register: int = _ONE) -> bytes:
-    return expression("meta", number(2, key), number(1, register))
+def rule_expressions(rule: Rule, sets: Mapping[str, Set], family: str) -> bytes:
+    """Encode a rule of a table of that family; `sets` are those that it may ask. Raises Untold."""
+    return _Rule(sets, family).encoded(rule.statements)
 
 
-def _payload(base: int, offset: int, length: int, register: int = _ONE) -> bytes:
-    return expression("payload", number(1, register), number(2, base), number(3, offset), number(4, length))
+class _Rule:
+    """One rule while it is written: what its statements so far have made sure of."""
+
+    def __init__(self, sets: Mapping[str, Set], family: str) -> None:
+        self._sets, self._family = sets, family
+        self._sure: set[Condition] = set()
+
+    def encoded(self, statements: tuple[Statement, ...]) -> bytes:
+        """Return the expressions of all statements, in their order."""
+        parts, at = [], 0
+        while at < len(statements):
+            here = statements[at]
+            after = statements[at + 1] if at + 1 < len(statements) else None
+            if isinstance(here, Match) and isinstance(after, Match) and _joined(here, after):
+                parts.append(self._match_both(here, after))
+                at += 2
+            else:
+                parts.append(self._statement(here))
+                at += 1
+        return b"".join(parts)
+
+    def _statement(self, statement: Statement) -> bytes:
+        match statement:
+            case Match():
+                return self._match(statement)
+            case InSet(fields, name, negated, mask):
+                inverted = (number(5, 1),) if negated else ()
+                kept = b"" if mask is None else masked(class_bytes(mask), bytes(4))
+                return self._read(fields, name) + kept + _lookup(name, *inverted)
+            case Dispatch(fields, name):
+                return self._read(fields, name) + _lookup(name, number(3, _VERDICT_REGISTER))
+            case Load(fields, name):
+                return self._read(fields, name) + _lookup(name, number(3, ONE)) + _set_meta(META_PRIORITY)
+            case _:
+                return _plain(statement)
+
+    def _ask(self, field: Field) -> bytes:
+        """Make sure of what must hold before a field can be read, unless it does already."""
+        found = b""
+        try:
+            needed = conditions(field, self._family)
+        except KeyError as error:
+            raise Untold(f"{field.text} in a table of the family {self._family}") from error
+        for condition in needed:
+            if condition not in self._sure:
+                self._sure.add(condition)
+                key, value = condition
+                found += meta(key) + equals(value)
+        return found
+
+    def _read(self, fields: tuple[Field, ...], name: str) -> bytes:
+        """Read fields into neighbouring registers, for a set that is asked with them."""
+        by_size = len(fields) > 1 and self._sets[name].interval
+        before, found, word = b"", b"", 0
+        for field in fields:
+            before += self._ask(field)
+            register = ONE if word == 0 else _FIRST_WORD + word
+            found += read(field, register)
+            if by_size and SHAPES[field.type].host:
+                found += ordered(register)
+            word += width(field.type) // 4
+        return before + found
+
+    def _match(self, statement: Match) -> bytes:
+        field = statement.field
+        before = self._ask(field) if field is not Field.TCP_FLAGS else b""
+        found = before + read(field) + compared(statement)
+        if statement.op == "==" and statement.mask is None:
+            self._learn(statement)
+        return found
+
+    def _match_both(self, one: Match, other: Match) -> bytes:
+        """Compare two neighbouring fields at once."""
+        base, offset, length = PLACES[one.field]
+        before = self._ask(one.field)
+        self._learn(other)
+        place = (base, offset, length + PLACES[other.field][2])
+        return before + payload(place) + equals(value_bytes(one) + value_bytes(other))
+
+    def _learn(self, statement: Match) -> None:
+        """Note what a comparison makes sure of."""
+        match statement:
+            case Match(Field.NFPROTO | Field.PROTOCOL | Field.ETHER_TYPE, str(word)):
+                self._sure.add(FAMILIES[self._family][_NETWORKS[word]])
+            case Match(Field.L4PROTO, int(value)):
+                self._sure.add((META_L4PROTO, bytes((value,))))
 
 
-def _ct(key: int, register: int = _ONE, *, original: bool = False) -> bytes:
-    direction = (attribute(3, b"\0"),) if original else ()
-    return expression("ct", number(2, key), number(1, register), *direction)
+def _joined(here: Match, after: Match) -> bool:
+    plain = all(each.op == "==" and each.mask is None for each in (here, after))
+    return plain and _TOGETHER.get(here.field) is after.field
 
 
-def _cmp(value: bytes, op: int = _EQ) -> bytes:
-    return expression("cmp", number(1, _ONE), number(2, op), data(3, value))
-
-
-def _bitwise(mask: bytes, xor: bytes) -> bytes:
-    width_ = number(3, len(mask))
-    return expression("bitwise", number(1, _ONE), number(2, _ONE), width_, data(4, mask), data(5, xor))
-
-
-def _ordered(register: int = _ONE) -> bytes:
-    """Put the highest byte first: from then on, sizes compare."""
-    return expression("byteorder", number(1, register), number(2, register), number(3, 1), number(4, 4), number(5, 4))
-
-
-_READERS: Final[Mapping[Field, Callable[[int], bytes]]] = {
-    Field.IIF: lambda r: _meta(_IIF, r),
-    Field.OIF: lambda r: _meta(_OIF, r),
-    Field.PRIORITY: lambda r: _meta(_PRIORITY, r),
-    Field.L4PROTO: lambda r: _meta(_L4PROTO, r),
-    Field.IPV4_SOURCE: lambda r: _payload(_NETWORK, 12, 4, r),
-    Field.IPV4_DESTINATION: lambda r: _payload(_NETWORK, 16, 4, r),
-    Field.IPV6_SOURCE: lambda r: _payload(_NETWORK, 8, 16, r),
-    Field.IPV6_DESTINATION: lambda r: _payload(_NETWORK, 24, 16, r),
-    Field.SOURCE_PORT: lambda r: _payload(_TRANSPORT, 0, 2, r),
-    Field.DESTINATION_PORT: lambda r: _payload(_TRANSPORT, 2, 2, r),
-    Field.UDP_SOURCE_PORT: lambda r: _payload(_TRANSPORT, 0, 2, r),
-    Field.CT_ORIGINAL_DPORT: lambda r: _ct(_CT_PROTO_DST, r, original=True),
-    Field.CT_ORIGINAL_IPV4_DESTINATION: lambda r: _ct(_CT_DST_IP, r, original=True),
-    Field.CT_ORIGINAL_IPV6_DESTINATION: lambda r: _ct(_CT_DST_IP6, r, original=True),
-}
-_IMPLIED: Final[Mapping[Field, tuple[int, bytes]]] = {
-    Field.IPV4_SOURCE: (_NFPROTO, _IPV4),
-    Field.IPV4_DESTINATION: (_NFPROTO, _IPV4),
-    Field.IPV6_SOURCE: (_NFPROTO, _IPV6),
-    Field.IPV6_DESTINATION: (_NFPROTO, _IPV6),
-    Field.UDP_SOURCE_PORT: (_L4PROTO, _UDP),
-}
-"""What must hold before a field can be read: a key of `meta` and its value."""
-
-
-def rule_expressions(rule: Rule, sets: Mapping[str, Set]) -> bytes:
-    """Encode a rule; `sets` are those that it may ask. Raises Untold."""
-    return b"".join(_statement(statement, sets) for statement in rule.statements)
-
-
-def _statement(statement: Statement, sets: Mapping[str, Set]) -> bytes:
+def _plain(statement: Statement) -> bytes:
+    """Encode a statement that reads nothing but what it says itself."""
     match statement:
-        case Match():
-            return _match(statement)
-        case InSet(fields, name, False, None):
-            return _read(fields, name, sets) + _lookup(name)
-        case Dispatch(fields, name):
-            return _read(fields, name, sets) + _lookup(name, number(3, _VERDICT_REGISTER))
-        case Load(fields, name):
-            return _read(fields, name, sets) + _lookup(name, number(3, _ONE)) + _set_priority()
         case SetPriority(value):
-            return expression("immediate", number(1, _ONE), data(2, class_bytes(value))) + _set_priority()
+            return expression("immediate", number(1, ONE), data(2, class_bytes(value))) + _set_meta(META_PRIORITY)
         case SetMark(Field.CT_MARK, keep, bits):
-            mask = _bitwise(class_bytes(keep & ~bits), class_bytes(bits))
-            return _ct(_CT_MARK) + mask + expression("ct", number(2, _CT_MARK), number(4, _ONE))
+            mask = masked(class_bytes(keep & ~bits), class_bytes(bits))
+            return tracked(CT_MARK) + mask + expression("ct", number(2, CT_MARK), number(4, ONE))
+        case SetMark(Field.MARK, keep, bits):
+            return meta(META_MARK) + masked(class_bytes(keep & ~bits), class_bytes(bits)) + _set_meta(META_MARK)
         case Counter():
             return COUNTER
+        case Throttle():
+            return _throttle(statement)
+        case Log(group, prefix, length):
+            name = text(2, prefix)
+            return expression("log", attribute(1, group.to_bytes(2, "big")), name, number(3, length))
+        case UseTimeout(name):
+            return expression("objref", number(1, _TIMEOUT_OBJECT), text(2, name))
         case Verdict():
             return expression("immediate", number(1, _VERDICT_REGISTER), verdict(2, statement))
         case _:
             raise Untold(str(statement))
 
 
-def _lookup(name: str, *destination: bytes) -> bytes:
-    return expression("lookup", text(1, name), number(2, _ONE), *destination)
+def _throttle(statement: Throttle) -> bytes:
+    each = [COUNTER]
+    if statement.per_second:
+        rate = long(1, statement.per_second), long(2, 1)
+        each.append(expression("limit", *rate, number(3, statement.burst), number(4, 0), number(5, 0)))
+    flags, inner = ((number(9, _SEVERAL),), nest(10, *each)) if len(each) > 1 else ((), nest(7, COUNTER[4:]))
+    key = (text(1, statement.set), number(3, _UPDATE), number(4, ONE))
+    return read(statement.field) + expression("dynset", *key, inner, *flags)
 
 
-def _set_priority() -> bytes:
-    return expression("meta", number(2, _PRIORITY), number(3, _ONE))
+def _lookup(name: str, *rest: bytes) -> bytes:
+    return expression("lookup", text(1, name), number(2, ONE), *rest)
 
 
-def _read(fields: tuple[Field, ...], name: str, sets: Mapping[str, Set]) -> bytes:
-    """Read fields into neighbouring registers, for a set that is asked with them."""
-    ordered = len(fields) > 1 and sets[name].interval
-    before, found, word = b"", b"", 0
-    for field in fields:
-        if field not in _READERS:
-            raise Untold(field.text)
-        if field in _IMPLIED:
-            key, value = _IMPLIED[field]
-            before += _meta(key) + _cmp(value)
-        register = _ONE if word == 0 else _FIRST_WORD + word
-        found += _READERS[field](register)
-        if ordered and SHAPES[field.type].host:
-            found += _ordered(register)
-        word += width(field.type) // 4
-    return before + found
-
-
-def _match(statement: Match) -> bytes:
-    if statement.mask is not None:
-        return _masked(statement)
-    match statement:
-        case Match(Field.PRIORITY, int(value), ">=", None):
-            return _meta(_PRIORITY) + _ordered() + _cmp(value.to_bytes(4, "big"), _GTE)
-        case Match(Field.PRIORITY, int(value), op, None):
-            return _meta(_PRIORITY) + _cmp(class_bytes(value), _OPS[op])
-        case Match(Field.CT_STATE, "new", "!=", None):
-            return _ct(_CT_STATE) + _cmp(class_bytes(_NEW), _NEQ)
-        case Match(Field.L4PROTO, int(value), op, None):
-            return _meta(_L4PROTO) + _cmp(bytes((value,)), _OPS[op])
-        case Match(Field.NFPROTO, str(word), "==", None):
-            return _meta(_NFPROTO) + _cmp(_FAMILY_WORDS[word])
-        case Match(Field.CT_DIRECTION, "reply", "==", None):
-            return _ct(_CT_DIRECTION) + _cmp(b"\x01")
-        case Match(Field.CT_STATUS, "dnat", "==", None):
-            return _ct(_CT_STATUS) + _bitwise(class_bytes(_DNAT), bytes(4)) + _cmp(bytes(4), _NEQ)
-        case Match(Field.ETHER_SOURCE, str(mac), "!=", None):
-            ethernet = _meta(_IIFTYPE) + _cmp((1).to_bytes(2, sys.byteorder))
-            return ethernet + _payload(_LINK, 6, 6) + _cmp(bytes.fromhex(mac.replace(":", "")), _NEQ)
-        case _:
-            raise Untold(str(statement))
-
-
-def _masked(statement: Match) -> bytes:
-    match statement:
-        case Match(Field.PRIORITY, int(value), op, int(mask)):
-            return _meta(_PRIORITY) + _bitwise(class_bytes(mask), bytes(4)) + _cmp(class_bytes(value), _OPS[op])
-        case Match(Field.TCP_FLAGS, int(value), op, int(mask)):
-            return _payload(_TRANSPORT, 13, 1) + _bitwise(bytes((mask,)), bytes(1)) + _cmp(bytes((value,)), _OPS[op])
-        case Match(Field.SOURCE_PORT, int(value), op, int(mask)):
-            masked = _bitwise(mask.to_bytes(2, "big"), bytes(2))
-            return _payload(_TRANSPORT, 0, 2) + masked + _cmp(value.to_bytes(2, "big"), _OPS[op])
-        case Match(Field.CT_MARK, int(value), op, int(mask)):
-            return _ct(_CT_MARK) + _bitwise(class_bytes(mask), bytes(4)) + _cmp(class_bytes(value), _OPS[op])
-        case _:
-            raise Untold(str(statement))
+def _set_meta(key: int) -> bytes:
+    return expression("meta", number(2, key), number(3, ONE))

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, assert_never
 
-from enforcer.dataplane.netlink.expressions import COUNTER, Untold, rule_expressions, verdict
+from enforcer.dataplane.netlink.expressions import COUNTER, rule_expressions, verdict
 from enforcer.dataplane.netlink.keys import (
     VERDICT_LENGTH,
     VERDICT_TYPE,
@@ -31,6 +31,7 @@ from enforcer.dataplane.netlink.wire import (
     NESTED,
     SUBSYSTEM,
     attribute,
+    long,
     message,
     nest,
     number,
@@ -48,19 +49,20 @@ from enforcer.ruleset.changes import (
     Refill,
 )
 from enforcer.ruleset.names import TABLE
-from enforcer.ruleset.nft import Chain, Element, Interval, Rule, Set, Verdict
-from enforcer.ruleset.render import comment_text
+from enforcer.ruleset.nft import Chain, Element, Interval, Set, Verdict
+from enforcer.ruleset.render import DYNAMIC_SECONDS, MOST_DYNAMIC, comment_text
 
 _NEW_CHAIN, _DELETE_CHAIN, _NEW_RULE, _DELETE_RULE, _NEW_SET, _DELETE_SET = 3, 5, 6, 8, 9, 11
 _NEW_ELEMENT, _DELETE_ELEMENT = 12, 14
 _INTERVAL, _MAP, _CONCATENATED = 0x4, 0x8, 0x80
+_FILLED_BY_PACKETS = 0x10 | 0x20  # with a timeout
 _END = 0x1
 _OPEN_END: Final = bytes((1, 4)) + class_bytes(1)
 _HOOKS = {"ingress": 0, "egress": 1, "prerouting": 0, "input": 1, "postrouting": 4}
 _ELEMENT_KEY: Final = struct.Struct("=HHHH")
 _NESTED_HEAD: Final = struct.Struct("=HH")
 _MOST_BYTES: Final = 60_000
-_TABLE: Final = text(1, TABLE)
+TABLE_NAME: Final = text(1, TABLE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,13 +86,20 @@ def encode(operations: Sequence[Operation], sets: Mapping[str, Set], indexes: Ma
     `sets` are those that rules may ask, `indexes` the interfaces. New chains come first, for rules and elements name
     them. Raises Untold for a statement that has no form here.
     """
-    made = [_made(FAMILIES[one.family], one.chain) for one in operations if isinstance(one, AddChain)]
+    made = [new_chain(one.family, one.chain) for one in operations if isinstance(one, AddChain)]
     numbered = enumerate(operations, 1)
     return (*made, *(each for at, one in numbered for each in _operation(one, at, sets, indexes)))
 
 
-def _made(family: int, chain: Chain) -> Message:
-    return Message(_NEW_CHAIN, CREATE, family, _chain(chain), f"chain {chain.name}")
+def new_chain(family: str, chain: Chain) -> Message:
+    """Encode a chain without its rules."""
+    return Message(_NEW_CHAIN, CREATE, FAMILIES[family], _chain(chain), f"chain {chain.name}")
+
+
+def new_set(family: str, entry: Set, number_: int, indexes: Mapping[str, int]) -> Iterator[Message]:
+    """Encode a set with its elements; `number_` tells it from others of the transaction."""
+    yield Message(_NEW_SET, CREATE, FAMILIES[family], _set(entry, number_), f"set {entry.name}")
+    yield from _elements(_NEW_ELEMENT, CREATE, FAMILIES[family], entry, entry.elements, indexes)
 
 
 def _operation(
@@ -99,42 +108,52 @@ def _operation(
     family = FAMILIES[operation.family]
     match operation:
         case AddSet(_, entry):
-            yield Message(_NEW_SET, CREATE, family, _set(entry, number_), f"set {entry.name}")
-            yield from _elements(_NEW_ELEMENT, CREATE, family, entry, entry.elements, indexes)
+            yield from new_set(operation.family, entry, number_, indexes)
         case AddElements(_, entry, elements):
             yield from _elements(_NEW_ELEMENT, CREATE, family, entry, elements, indexes)
         case DeleteElements(_, entry, elements):
             yield from _elements(_DELETE_ELEMENT, 0, family, entry, elements, indexes)
         case AddChain(_, chain):
-            yield from _rules(family, chain, sets)
+            yield from rules(operation.family, chain, sets)
         case Refill(_, chain):
-            yield Message(_DELETE_RULE, 0, family, _TABLE + text(2, chain.name), f"chain {chain.name}")
-            yield from _rules(family, chain, sets)
+            yield Message(_DELETE_RULE, 0, family, TABLE_NAME + text(2, chain.name), f"chain {chain.name}")
+            yield from rules(operation.family, chain, sets)
         case EmptyChain(_, name):
-            yield Message(_DELETE_RULE, 0, family, _TABLE + text(2, name), f"chain {name}")
+            yield Message(_DELETE_RULE, 0, family, TABLE_NAME + text(2, name), f"chain {name}")
         case DeleteChain(_, name):
-            yield Message(_DELETE_CHAIN, 0, family, _TABLE + text(3, name), f"chain {name}")
+            yield Message(_DELETE_CHAIN, 0, family, TABLE_NAME + text(3, name), f"chain {name}")
         case DeleteSet(_, name):
-            yield Message(_DELETE_SET, 0, family, _TABLE + text(2, name), f"set {name}")
+            yield Message(_DELETE_SET, 0, family, TABLE_NAME + text(2, name), f"set {name}")
         case _:
             assert_never(operation)
 
 
 def _set(entry: Set, number_: int) -> bytes:
-    if entry.dynamic:
-        raise Untold(f"set {entry.name}, which packets fill")
     several = len(entry.key) > 1
-    flags = _INTERVAL * entry.interval | _MAP * bool(entry.value) | _CONCATENATED * (entry.interval and several)
-    parts = [_TABLE, text(2, entry.name), number(3, flags), number(4, key_type(entry)), number(5, key_length(entry))]
+    flags = (
+        _FILLED_BY_PACKETS * entry.dynamic
+        | _INTERVAL * entry.interval
+        | _MAP * bool(entry.value)
+        | _CONCATENATED * (entry.interval and several)
+    )
+    parts = [
+        TABLE_NAME,
+        text(2, entry.name),
+        number(3, flags),
+        number(4, key_type(entry)),
+        number(5, key_length(entry)),
+    ]
     if entry.value == "verdict":
         parts += [number(6, VERDICT_TYPE), number(7, VERDICT_LENGTH)]
     elif entry.value:
         parts += [number(6, 23), number(7, 4)]
-    description = number(1, entry.size) if entry.size else b""
+    size = MOST_DYNAMIC if entry.dynamic else entry.size
+    description = number(1, size) if size else b""
     description += nest(2, fields(entry)) if entry.interval and several else b""
     if description:
         parts.append(nest(9, description))
-    parts += [number(10, number_), attribute(13, notes(entry))]
+    parts += [number(10, number_), *((long(11, DYNAMIC_SECONDS * 1000),) if entry.dynamic else ())]
+    parts.append(attribute(13, notes(entry)))
     if entry.counted:
         parts.append(nest(17, COUNTER[4:]))
     return b"".join(parts)
@@ -144,7 +163,7 @@ def _elements(
     kind: int, flags: int, family: int, entry: Set, elements: tuple[Element, ...], indexes: Mapping[str, int]
 ) -> Iterator[Message]:
     """Split elements into messages that the kernel takes."""
-    head = _TABLE + text(2, entry.name)
+    head = TABLE_NAME + text(2, entry.name)
     about = f"elements of {entry.name}"
     ranged = entry.interval and len(entry.key) == 1
     parts: list[bytes] = []
@@ -218,7 +237,7 @@ def _comment(comment: str) -> bytes:
 
 
 def _chain(chain: Chain) -> bytes:
-    parts = [_TABLE, text(3, chain.name)]
+    parts = [TABLE_NAME, text(3, chain.name)]
     if chain.hook:
         device = (text(3, chain.hook.device),) if chain.hook.device else ()
         hook = nest(4, number(1, _HOOKS[chain.hook.hook]), number(2, chain.hook.priority), *device)
@@ -228,11 +247,10 @@ def _chain(chain: Chain) -> bytes:
     return b"".join(parts)
 
 
-def _rules(family: int, chain: Chain, sets: Mapping[str, Set]) -> Iterator[Message]:
+def rules(family: str, chain: Chain, sets: Mapping[str, Set]) -> Iterator[Message]:
+    """Encode the rules of a chain that is there."""
+    head, about = TABLE_NAME + text(2, chain.name), f"chain {chain.name}"
     for rule in chain.rules:
-        yield Message(_NEW_RULE, CREATE | APPEND, family, _rule(chain, rule, sets), f"chain {chain.name}")
-
-
-def _rule(chain: Chain, rule: Rule, sets: Mapping[str, Set]) -> bytes:
-    comment = attribute(7, _comment(rule.comment)) if rule.comment else b""
-    return _TABLE + text(2, chain.name) + nest(4, rule_expressions(rule, sets)) + comment
+        comment = attribute(7, _comment(rule.comment)) if rule.comment else b""
+        body = head + nest(4, rule_expressions(rule, sets, family)) + comment
+        yield Message(_NEW_RULE, CREATE | APPEND, FAMILIES[family], body, about)
