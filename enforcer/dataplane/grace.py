@@ -1,9 +1,9 @@
 """Wait until no packet is on its way in old rules any more, before what those rules ask is deleted.
 
-A packet that entered a chain goes on in that chain's old rules while a transaction is committed, and reads of sets and
-of other chains what is there by then (Linux 6.18, `nft_do_chain`). For most that takes microseconds; but a virtual CPU
-that its host has stopped in between goes on some milliseconds later. Packets are read-side critical sections of RCU, so
-one grace period of the kernel outlasts all that were on their way.
+A packet that meets a transaction on its way goes on in the old rules, but reads of sets what is there by then; and the
+second transaction after it takes the old rules away as well (Linux 6.18, `nft_do_chain`, `nf_tables_commit`). A packet
+takes microseconds, but a virtual CPU that its host has stopped in between goes on some milliseconds later. Packets are
+read-side critical sections of RCU: one grace period of the kernel outlasts all that were on their way.
 """
 
 from __future__ import annotations
