@@ -14,7 +14,7 @@ def judge(
     program: NamespaceProgram, nic: NicProgram, direction: Direction, peer: IPAddress, protocol: int, subkey: int
 ) -> Answer:
     """Walk a packet through the Program: one side of one NIC."""
-    sides = next(sides for sides in nic.sides if sides.family == peer.version)
+    sides = next(sides for sides in program.sides_of(nic) if sides.family == peer.version)
     policy = program.policy(sides.ingress if direction is Direction.INGRESS else sides.egress)
     addresses = next(addresses for addresses in program.addresses if addresses.family == peer.version)
     region = find(policy, class_of(addresses, int(peer)), protocol, subkey)

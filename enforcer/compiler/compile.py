@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import ip_network
 
 from enforcer.compiler.classes import address_map, classes_inside
@@ -38,7 +39,6 @@ class Compiled:
     """One namespace's program, with what it was made of: a later one takes over what has not changed."""
 
     namespace: Namespace
-    terms: Terms
     lists: Mapping[ListKey, RuleList]
     sides: Mapping[ListKey, SidePolicy]
     program: NamespaceProgram
@@ -47,23 +47,23 @@ class Compiled:
 def compile_namespace(policy: Policy, namespace: Namespace) -> Compiled:
     """Compile a policy for one namespace."""
     terms = Terms(policy, namespace.vpcs)
-    guarded = [attachment for attachment in namespace.attachments if attachment.ref.nic.port_security]
+    judged = guarded(namespace)
     lists: dict[ListKey, RuleList] = {}
-    for attachment in guarded:
+    for attachment in judged:
         for key in list_keys(attachment):
             if key not in lists:
-                lists[key] = rule_list(policy, key, terms)
+                lists[key] = rule_list(policy, key)
     maps = {family: address_map(terms_in_use(lists, terms, family), family) for family in FAMILIES}
     inside = {family: classes_inside(maps[family].classes) for family in FAMILIES}
     sides = {
         key: rules.compile(inside[rules.family], key[0], maps[rules.family].displaced) for key, rules in lists.items()
     }
-    unguarded = tuple(a.interface for a in namespace.attachments if not a.ref.nic.port_security)
     program = NamespaceProgram(
         name=namespace.name,
         owned=namespace.owned,
-        declared=(*namespace.infrastructure, *unguarded),
-        nics=tuple(nic_program(attachment, sides) for attachment in guarded),
+        declared=declared(namespace),
+        nics=tuple(map(nic_program, judged)),
+        sides=profiles(sides),
         policies=distinct(sides.values()),
         addresses=tuple(maps[family] for family in FAMILIES),
         exemptions=_exemptions(policy, namespace),
@@ -71,15 +71,50 @@ def compile_namespace(policy: Policy, namespace: Namespace) -> Compiled:
         revoke_both=policy.revoke == "both",
         deny_log=policy.deny_log,
     )
-    return Compiled(namespace, terms, lists, sides, program)
+    return Compiled(namespace, lists, sides, program)
 
 
-def rule_list(policy: Policy, key: ListKey, terms: Terms) -> RuleList:
-    """Build the rule list that a key stands for."""
+def guarded(namespace: Namespace) -> list[Attachment]:
+    """Return the NICs that are judged: those that have not switched it off (S16)."""
+    return [attachment for attachment in namespace.attachments if attachment.ref.nic.port_security]
+
+
+def declared(namespace: Namespace) -> tuple[str, ...]:
+    """Return the interfaces that are nobody's business."""
+    return (*namespace.infrastructure, *(a.interface for a in namespace.attachments if not a.ref.nic.port_security))
+
+
+def rule_list(policy: Policy, key: ListKey, before: RuleList | None = None) -> RuleList:
+    """Build the rule list that a key stands for; what `before` was the same under that key is taken from there."""
     names, ecs_type, direction, family = key
+    known = {id(group): rules for group, rules in before.parts} if before else {}
     groups = tuple(policy.group(name) for name in names)
-    rules = effective_rules(groups, ecs_type, policy.limits.costly_rules, direction, family)
-    return RuleList(direction, family, rules, terms)
+    parts = tuple(
+        (
+            group,
+            known[id(group)]
+            if id(group) in known
+            else effective_rules(group, ecs_type, policy.limits.costly_rules, direction, family),
+        )
+        for group in groups
+    )
+    return RuleList(direction, family, parts, before)
+
+
+def profiles(sides: Mapping[ListKey, SidePolicy]) -> tuple[Sides, ...]:
+    """Return which side policies judge the NICs of each profile, sorted by family and profile."""
+    found = []
+    for (groups, ecs_type, direction, family), ingress in sides.items():
+        if direction is Direction.INGRESS:
+            egress = sides[groups, ecs_type, Direction.EGRESS, family]
+            found.append(Sides(family, profile_name(groups, ecs_type), ingress.key, egress.key))
+    return tuple(sorted(found, key=lambda each: (each.family, each.profile)))
+
+
+@lru_cache(4096)
+def profile_name(groups: tuple[str, ...], ecs_type: str) -> str:
+    """Name a list of groups on a narrowing ECS type."""
+    return digest(groups, ecs_type)
 
 
 def distinct(sides: Iterable[SidePolicy]) -> tuple[SidePolicy, ...]:
@@ -114,9 +149,10 @@ def terms_in_use(lists: Mapping[ListKey, RuleList], terms: Terms, family: Family
     return tuple(terms.named(name, family) for name in sorted(names))
 
 
-def nic_program(attachment: Attachment, sides: Mapping[ListKey, SidePolicy]) -> NicProgram:
-    """Compile one NIC, given the side policies of its rule lists."""
+def nic_program(attachment: Attachment) -> NicProgram:
+    """Compile one NIC."""
     nic = attachment.ref.nic
+    profile = profile_name(nic.security_groups, narrowing(attachment.ref.ecs.type_class))
     own = sorted({*map(ip_network, nic.addresses), *nic.allowed_addresses}, key=lambda n: (n.version, n))
     return NicProgram(
         label=attachment.ref.label,
@@ -124,15 +160,7 @@ def nic_program(attachment: Attachment, sides: Mapping[ListKey, SidePolicy]) -> 
         mac=attachment.mac,
         addresses=tuple(own),
         source_dest_check=nic.source_dest_check,
-        sides=tuple(
-            Sides(
-                family,
-                ingress=sides[_list_key(attachment, Direction.INGRESS, family)].key,
-                egress=sides[_list_key(attachment, Direction.EGRESS, family)].key,
-                profile=digest(nic.security_groups, narrowing(attachment.ref.ecs.type_class)),
-            )
-            for family in families(attachment)
-        ),
+        profiles=tuple((family, profile) for family in families(attachment)),
     )
 
 

@@ -75,16 +75,16 @@ def on_type(group: SecurityGroup, rules: tuple[Rule, ...], ecs_type: str) -> tup
 
 
 def effective_rules(
-    groups: tuple[SecurityGroup, ...], ecs_type: str, limit: int, direction: Direction, family: Family
+    group: SecurityGroup, ecs_type: str, limit: int, direction: Direction, family: Family
 ) -> tuple[EffectiveRule, ...]:
-    """Sort the rules in effect by S7: group position, priority, deny before allow, configured order."""
-    found: list[EffectiveRule] = []
-    for group in groups:
-        rules = [
-            rule
-            for rule in on_type(group, within_quota(group, limit), ecs_type)
-            if rule.direction is direction and rule.family == family
-        ]
-        rules.sort(key=lambda rule: (rule.priority, rule.action is Action.ALLOW))
-        found.extend(EffectiveRule(group.name, rule) for rule in rules)
-    return tuple(found)
+    """Sort the rules of a group that are in effect by S7: priority, deny before allow, configured order.
+
+    The rules of several groups follow each other as the NIC has the groups.
+    """
+    rules = [
+        rule
+        for rule in on_type(group, within_quota(group, limit), ecs_type)
+        if rule.direction is direction and rule.family == family
+    ]
+    rules.sort(key=lambda rule: (rule.priority, rule.action is Action.ALLOW))
+    return tuple(EffectiveRule(group.name, rule) for rule in rules)

@@ -117,22 +117,23 @@ class AddressMap:
 
 @dataclass(frozen=True, slots=True)
 class Sides:
-    """The two side policies, by key, that judge one family's packets of a NIC.
+    """The two side policies, by key, that judge one family's packets of the NICs of a profile.
 
     `profile` names the pair and stays while the policies change: it stands for the groups and the ECS type.
     """
 
     family: Family
+    profile: str
     ingress: str
     egress: str
-    profile: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class NicProgram:
     """One enforced interface: what may be sent from it (S16) and who judges its packets.
 
-    `addresses` are private ones and `allowed_addresses`; `mac` None means that it is not known and not checked.
+    `addresses` are private ones and `allowed_addresses`; `mac` None means that it is not known and not checked. Its
+    judges are named by their profiles, so a changed rule changes no NIC.
     """
 
     label: str
@@ -140,7 +141,7 @@ class NicProgram:
     mac: str | None
     addresses: tuple[IPNetwork, ...]
     source_dest_check: bool
-    sides: tuple[Sides, ...]
+    profiles: tuple[tuple[Family, str], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,12 +161,17 @@ class NamespaceProgram:
     owned: bool
     declared: tuple[str, ...]
     nics: tuple[NicProgram, ...]
+    sides: tuple[Sides, ...]
     policies: tuple[SidePolicy, ...]
     addresses: tuple[AddressMap, ...]
     exemptions: tuple[BalancerExemption, ...]
     marks: Marks
     revoke_both: bool
     deny_log: DenyLog
+
+    def sides_of(self, nic: NicProgram) -> tuple[Sides, ...]:
+        """Return the side policies of a NIC, by family."""
+        return tuple(sides for sides in self.sides if (sides.family, sides.profile) in nic.profiles)
 
     def policy(self, key: str) -> SidePolicy:
         """Return the side policy with that key."""

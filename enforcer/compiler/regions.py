@@ -149,6 +149,25 @@ def _above(upper: Painted, lower: Painted) -> Painted:
     return tuple(left)
 
 
+def differing(one: Painted, other: Painted) -> list[Span]:
+    """Return the spans of sub-keys where two paintings of a protocol have not the same place."""
+    if one == other:
+        return []
+    borders = sorted({b for row in (one, other) for span, _ in row for b in (span.first, span.last + 1)})
+    found: list[Span] = []
+    at = [0, 0]
+    for here, border in pairwise(borders):
+        places: list[int | None] = []
+        for side, row in enumerate((one, other)):
+            while at[side] < len(row) and row[at[side]][0].last < here:
+                at[side] += 1
+            inside = at[side] < len(row) and row[at[side]][0].first <= here
+            places.append(row[at[side]][1] if inside else None)
+        if places[0] != places[1]:
+            found.append(Span(here, border - 1))
+    return found
+
+
 def regions(rules: Sequence[EffectiveRule], family: Family) -> tuple[Region, ...]:
     """Turn an ordered list of rules, whose addresses all match, into disjoint regions; the order decides."""
     return stack(painting(rules, range(len(rules)), family), rules)

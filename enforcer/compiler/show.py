@@ -52,18 +52,18 @@ def _namespace(namespace: NamespaceProgram) -> Iterator[str]:
         protocol = span(Span(exemption.protocol, exemption.protocol))
         yield f"  not judged: forwarded by {exemption.address} {protocol} {exemption.port}"
     for nic in namespace.nics:
-        yield from _nic(nic)
+        yield from _nic(namespace, nic)
     for addresses in namespace.addresses:
         yield from _addresses(addresses)
     for policy in namespace.policies:
         yield from _policy(policy)
 
 
-def _nic(nic: NicProgram) -> Iterator[str]:
+def _nic(namespace: NamespaceProgram, nic: NicProgram) -> Iterator[str]:
     own = " ".join(str(n.network_address) if n.num_addresses == 1 else str(n) for n in nic.addresses)
     unchecked = "" if nic.source_dest_check else " (any source)"
     yield f"  nic {nic.label} on {nic.interface} {nic.mac or '(any MAC)'} {own}{unchecked}"
-    for sides in nic.sides:
+    for sides in namespace.sides_of(nic):
         yield f"    IPv{sides.family} ingress {sides.ingress}  egress {sides.egress}"
 
 

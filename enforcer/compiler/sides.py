@@ -15,16 +15,18 @@ The steps, and what holds after each:
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from hashlib import blake2b
 
 from enforcer.compiler.effective import EffectiveRule
-from enforcer.compiler.program import REST, AddressClass, LocalClass, Region, SidePolicy
-from enforcer.compiler.regions import above, painting, stack
-from enforcer.compiler.terms import Terms, anywhere
-from enforcer.model import Direction, Family
+from enforcer.compiler.program import REST, AddressClass, LocalClass, Region, SidePolicy, Span
+from enforcer.compiler.regions import Painting, above, differing, painting, stack, subkeys
+from enforcer.compiler.space import same_ends
+from enforcer.compiler.terms import anywhere, term_name
+from enforcer.model import ICMP, ICMPV6, Direction, Family, SecurityGroup
 
 Positions = tuple[int, ...]
+Parts = tuple[tuple[SecurityGroup, tuple[EffectiveRule, ...]], ...]
 
 
 def digest(*parts: object) -> str:
@@ -45,23 +47,28 @@ def until_all_is_decided(rules: Iterable[EffectiveRule]) -> tuple[EffectiveRule,
 class RuleList:
     """An effective rule list with the names of its rules' terms, ready to be compiled once the classes are known.
 
-    What it has worked out it remembers: the same list is asked again whenever classes come.
+    `parts` are the groups with their effective rules. What it has worked out it remembers: the same list is asked again
+    whenever classes come, and a list that differs little from `before` takes over what still holds (`carried`).
     """
 
-    def __init__(self, direction: Direction, family: Family, rules: Iterable[EffectiveRule], terms: Terms) -> None:
-        self.direction = direction
-        self.family = family
-        self.rules = until_all_is_decided(rules)
-        found = tuple(terms.of(rule.rule) for rule in self.rules)
-        self.terms: tuple[str | None, ...] = tuple(term.name if term else None for term in found)
+    def __init__(self, direction: Direction, family: Family, parts: Parts, before: RuleList | None = None) -> None:
+        self.direction, self.family, self.parts = direction, family, parts
+        self.rules = until_all_is_decided(rule for _, rules in parts for rule in rules)
         self.places: dict[str, tuple[int, ...]] = {}
-        for place, name in enumerate(self.terms):
-            if name is not None:
+        unplaced = []
+        for place, rule in enumerate(self.rules):
+            if (name := term_name(rule.rule)) is None:
+                unplaced.append(place)
+            else:
                 self.places[name] = (*self.places.get(name, ()), place)
         self._identity = digest([rule.identity() for rule in self.rules])
-        unplaced = tuple(place for place, name in enumerate(self.terms) if name is None)
         self._below = painting(self.rules, unplaced, family)
-        self._known: dict[Positions, tuple[Region, ...]] = {}
+        self._rest = _found(stack(self._below, self.rules))
+        self._known = carried(before, self) if before else {}
+
+    def same_rules(self, other: RuleList) -> bool:
+        """Say whether two lists have the very same rules."""
+        return _identities(self) == _identities(other)
 
     def compile(
         self, inside: Mapping[str, Sequence[AddressClass]], groups: tuple[str, ...], displaced: tuple[int, ...] = ()
@@ -71,15 +78,15 @@ class RuleList:
         `displaced` classes have not the number that their terms' names give: then numbers are part of the key.
         """
         asked = {entry.number: entry for name in self.places for entry in inside.get(name, ())}
-        differing = {number: found for number, entry in asked.items() if (found := self.regions_of(entry.terms))}
-        numbers = _local_numbers(set(differing.values()))
-        local = tuple((number, numbers[found]) for number, found in sorted(differing.items()))
-        kept = (
-            LocalClass(REST, stack(self._below, self.rules)),
-            *(LocalClass(number, found) for found, number in sorted(numbers.items(), key=lambda entry: entry[1])),
-        )
-        used = [_text(entry.regions) for entry in kept]
-        key = f"{self.direction[0]}{self.family}_{digest(groups, self._identity, used, displaced)}"
+        differing = {
+            number: found for number, entry in asked.items() if (found := self._found_for(entry.terms)).regions
+        }
+        numbers = _local_numbers({found.mark for found in differing.values()})
+        local = tuple((number, numbers[found.mark]) for number, found in sorted(differing.items()))
+        regions = {numbers[found.mark]: found.regions for found in differing.values()}
+        kept = (LocalClass(REST, self._rest.regions), *(LocalClass(n, regions[n]) for n in sorted(regions)))
+        marks = [self._rest.mark, *sorted(numbers)]
+        key = f"{self.direction[0]}{self.family}_{digest(groups, self._identity, marks, displaced)}"
         return SidePolicy(key, self.direction, self.family, groups, local, kept)
 
     def with_class(self, side: SidePolicy, entry: AddressClass) -> SidePolicy | None:
@@ -94,24 +101,80 @@ class RuleList:
 
     def regions_of(self, terms: Iterable[str]) -> tuple[Region, ...]:
         """Return what the rules about a class's addresses decide before a rule for any address does."""
+        return self._found_for(terms).regions
+
+    def _found_for(self, terms: Iterable[str]) -> _Found:
         places = tuple(sorted(place for name in terms for place in self.places.get(name, ())))
         if not places:
-            return ()
+            return _NOTHING
         if places not in self._known:
-            self._known[places] = stack(above(painting(self.rules, places, self.family), self._below), self.rules)
+            painted = above(painting(self.rules, places, self.family), self._below)
+            self._known[places] = _found(stack(painted, self.rules))
         return self._known[places]
 
 
-def _local_numbers(contents: set[tuple[Region, ...]]) -> dict[tuple[Region, ...], int]:
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """Regions, and a hash of what they say."""
+
+    regions: tuple[Region, ...]
+    mark: bytes
+
+
+def _found(regions: tuple[Region, ...]) -> _Found:
+    return _Found(regions, blake2b(_text(regions).encode(), digest_size=8).digest()) if regions else _NOTHING
+
+
+_NOTHING = _Found((), b"")
+
+
+def carried(old: RuleList, new: RuleList) -> dict[Positions, _Found]:
+    """Take over from an earlier list under the same key what the rules of places have been found to decide.
+
+    1. Rules that both lists have at their beginning or end keep their order; other rules are not the same.
+    2. What rules about some addresses decide depends on them, on their order among the rules for any address, and on
+       what those paint where they paint: where that differs, nothing is taken over.
+    """
+    first, last = same_ends(_identities(old), _identities(new))
+    shift, tail = len(new.rules) - len(old.rules), len(old.rules) - last
+    moved = [*range(first), *((-1,) * (tail - first)), *range(tail + shift, len(new.rules))]
+    was = Painting(
+        {protocol: tuple((span, moved[at]) for span, at in row) for protocol, row in old._below.named.items()},
+        tuple((span, moved[at]) for span, at in old._below.others),
+    )
+    named = {*was.named, *new._below.named}
+    changed = {protocol: differing(was.of(protocol), new._below.of(protocol)) for protocol in named}
+    others = differing(was.others, new._below.others)
+    fine = [_untouched(rule, changed, others) for rule in new.rules]
+    known = ((tuple(moved[place] for place in places), found) for places, found in old._known.items())
+    return {places: found for places, found in known if -1 not in places and all(fine[place] for place in places)}
+
+
+def _untouched(rule: EffectiveRule, changed: Mapping[int, list[Span]], others: list[Span]) -> bool:
+    """Say whether nothing has changed where a rule paints."""
+    protocol = rule.rule.protocol
+    if protocol is None:
+        return not others and not any(changed.values())
+    where = changed.get(protocol, others)
+    if protocol in (ICMP, ICMPV6):  # its replies repeat its requests
+        return not where
+    return not any(one.first <= span.last and span.first <= one.last for one in where for span in subkeys(rule))
+
+
+def _identities(rules: RuleList) -> list[tuple[str, int]]:
+    return [(each.group, id(each.rule)) for each in rules.rules]
+
+
+def _local_numbers(marks: set[bytes]) -> dict[bytes, int]:
     """Number region lists by their content, 1 … 0x7fffffff; on a collision the next free number is taken."""
-    numbers: dict[tuple[Region, ...], int] = {}
+    numbers: dict[bytes, int] = {}
     taken: set[int] = set()
-    for text, found in sorted((_text(found), found) for found in contents):
-        number = int.from_bytes(blake2b(text.encode(), digest_size=4).digest(), "big") & 0x7FFF_FFFF or 1
+    for mark in sorted(marks):
+        number = int.from_bytes(mark[:4], "big") & 0x7FFF_FFFF or 1
         while number in taken:
             number = number % 0x7FFF_FFFF + 1
         taken.add(number)
-        numbers[found] = number
+        numbers[mark] = number
     return numbers
 
 

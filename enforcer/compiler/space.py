@@ -1,9 +1,10 @@
-"""One family's address map, changed address by address while members come and go.
+"""One family's address map, changed address by address while members, entries and terms come and go.
 
     space.changed({0x0A00000B: Counter({"group Sg-A": 1})})  ──▶  the new AddressMap, and the classes that are new in it
 
 What it gives equals what `classes.address_map` gives for the terms as they then are. It answers None where it cannot
-say so: when a class's own number is taken by another. Must not know: rules, NICs.
+say so: when a class's own number is taken by another. Ranges that come or go cut the space anew (`with_ranges`); lists
+and single addresses do not. Must not know: rules, NICs.
 """
 
 from __future__ import annotations
@@ -14,12 +15,15 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from enforcer.compiler.classes import Segments, classes_inside, map_of, own_number
-from enforcer.compiler.program import AddressClass, AddressMap
+from enforcer.compiler.program import AddressClass, AddressMap, Span
 from enforcer.compiler.terms import Term
 from enforcer.model import Family
 
 Lists = Counter[str]
 """By how many members or entries of a term an address is listed; changes are differences of that."""
+
+Ranges = dict[str, tuple[Span, ...]]
+"""The spans of more than one address, by the term that has them."""
 
 MOST_SPLICED = 64
 """So many addresses are put into the sorted hosts one by one; more are sorted anew."""
@@ -28,9 +32,10 @@ MOST_SPLICED = 64
 class Space:
     """The address map of one family, and which terms list which address how often."""
 
-    def __init__(self, terms: Iterable[Term], listed: Mapping[int, Lists], family: Family) -> None:
-        self._around = Segments(terms, family)
-        self._listed = {address: Counter(names) for address, names in listed.items()}
+    def __init__(self, ranges: Ranges, listed: Mapping[int, Lists], family: Family) -> None:
+        self._ranges = ranges
+        self._around = Segments((Term(name, spans) for name, spans in ranges.items()), family)
+        self._listed = listed if isinstance(listed, dict) else dict(listed)
         self.map = map_of(self._around, self._listed, family)
         self._pieces = [piece.first for piece, _ in self.map.pieces]
         self._classes = {entry.number: entry for entry in self.map.classes}
@@ -47,11 +52,7 @@ class Space:
         new: dict[int, AddressClass] = {}
         hosts: dict[int, int | None] = {}
         for address, difference in changes.items():
-            known = self._listed.setdefault(address, Counter())
-            known.update(difference)
-            terms = self._around.of_host(address, (name for name, times in known.items() if times > 0))
-            if not +known:
-                del self._listed[address]
+            terms = self._around.of_host(address, self._relisted(address, difference))
             number = own_number(terms)
             there = self._classes.get(number) or new.get(number)
             if there is None:
@@ -61,6 +62,22 @@ class Space:
             hosts[address] = None if number == self._around_number(address) else number
         self._put(hosts, new)
         return self.map, tuple(new.values())
+
+    def with_ranges(self, changes: Mapping[str, tuple[Span, ...]], listings: Mapping[int, Lists]) -> Space:
+        """Return another space, with other ranges of some terms and other lists of addresses; this one is used up."""
+        ranges = {name: spans for name, spans in {**self._ranges, **changes}.items() if spans}
+        for address, difference in listings.items():
+            self._relisted(address, difference)
+        return Space(ranges, self._listed, self.map.family)
+
+    def _relisted(self, address: int, difference: Lists) -> Lists:
+        """Change how one address is listed; return the terms that list it now."""
+        known = Counter(self._listed.get(address))
+        known.update(difference)
+        self._listed[address] = known = +known
+        if not known:
+            del self._listed[address]
+        return known
 
     def inside(self, names: Iterable[str]) -> dict[str, list[AddressClass]]:
         """Return the classes inside some terms."""

@@ -2,18 +2,20 @@
 
 A rule for any address has no term: "any address" (None) and "an empty set" (no spans) are different things (S19).
 
-    rule.remote_group = Sg-B  ──▶  Term("group Sg-B", ((3232235532, 3232235532), …))
+    rule.remote_group = Sg-B  ──▶  "group Sg-B"  ──▶  Term("group Sg-B", ((3232235532, 3232235532), …))
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
+from ipaddress import ip_network
 
 from enforcer.compiler.program import Span
 from enforcer.model import Family, Policy, Rule
 
-_Spans = Callable[[], tuple[Span, ...]]
+GROUP, ADDRESS_GROUP = "group ", "address group "
+"""How the names of terms begin that are no prefix."""
 
 
 def anywhere(rule: Rule) -> bool:
@@ -57,8 +59,24 @@ def merge(spans: list[Span]) -> tuple[Span, ...]:
     return tuple(merged)
 
 
+def term_name(rule: Rule) -> str | None:
+    """Return the name of the rule's term, None for "any address"."""
+    if anywhere(rule):
+        return None
+    if rule.remote_group is not None:
+        return f"{GROUP}{rule.remote_group}"
+    if rule.remote_address_group is not None:
+        return f"{ADDRESS_GROUP}{rule.remote_address_group}"
+    return str(rule.remote_ip_prefix)
+
+
+def visible(policy: Policy, vpcs: tuple[str, ...]) -> frozenset[str]:
+    """Return the VPCs whose addresses mean the same in a namespace of these VPCs: themselves and their peers (S18)."""
+    return frozenset((*vpcs, *(peer for vpc in vpcs for peer in policy.peers_of(vpc))))
+
+
 class Terms:
-    """The terms of one policy as seen from the VPCs of one namespace.
+    """The terms of one policy as seen from the VPCs of one namespace, by their names.
 
     Members of a group count where their packets can come from with their own address: in these VPCs and the ones
     peered with them. Equal addresses in other VPCs belong to others and never leak in (S8, S18).
@@ -66,34 +84,16 @@ class Terms:
 
     def __init__(self, policy: Policy, vpcs: tuple[str, ...]) -> None:
         self._policy = policy
-        self._visible = {*vpcs, *(peer for vpc in vpcs for peer in policy.peers_of(vpc))}
-        self._known: dict[tuple[str, Family], Term] = {}
-
-    def of(self, rule: Rule) -> Term | None:
-        """Return the rule's term, None for "any address"."""
-        if anywhere(rule):
-            return None
-        if rule.remote_ip_prefix is not None:
-            network = rule.remote_ip_prefix
-            span = Span(int(network.network_address), int(network.broadcast_address))
-            return self._term(str(network), rule.family, lambda: (span,))
-        if rule.remote_group is not None:
-            group = rule.remote_group
-            return self._term(f"group {group}", rule.family, lambda: self._members(group, rule.family))
-        if rule.remote_address_group is not None:
-            entries = rule.remote_address_group
-            return self._term(f"address group {entries}", rule.family, lambda: self._entries(entries, rule.family))
-        return None
+        self._visible = visible(policy, vpcs)
 
     def named(self, name: str, family: Family) -> Term:
-        """Return a term that `of` has returned for some rule."""
-        return self._known[(name, family)]
-
-    def _term(self, name: str, family: Family, spans: _Spans) -> Term:
-        known = self._known.get((name, family))
-        if known is None:
-            known = self._known[(name, family)] = Term(name, spans())
-        return known
+        """Return the term that `term_name` has named for some rule."""
+        if name.startswith(GROUP):
+            return Term(name, self._members(name.removeprefix(GROUP), family))
+        if name.startswith(ADDRESS_GROUP):
+            return Term(name, self._entries(name.removeprefix(ADDRESS_GROUP), family))
+        network = ip_network(name)
+        return Term(name, (Span(int(network.network_address), int(network.broadcast_address)),))
 
     def _members(self, group: str, family: Family) -> tuple[Span, ...]:
         addresses = {

@@ -44,11 +44,17 @@ def _namespace(namespace: NamespaceProgram) -> Iterator[str]:
     interfaces = [nic.interface for nic in namespace.nics]
     if len(set(interfaces)) != len(interfaces):
         yield "two NICs share an interface"
+    profiles = {(sides.family, sides.profile) for sides in namespace.sides}
+    if len(profiles) != len(namespace.sides):
+        yield "two pairs of side policies have one profile"
     for nic in namespace.nics:
-        for sides in nic.sides:
-            for key in (sides.ingress, sides.egress):
-                if key not in keys:
-                    yield f"NIC {nic.label}: side policy {key} does not exist"
+        for family, profile in nic.profiles:
+            if (family, profile) not in profiles:
+                yield f"NIC {nic.label}: IPv{family} profile {profile} does not exist"
+    for sides in namespace.sides:
+        for key in (sides.ingress, sides.egress):
+            if key not in keys:
+                yield f"profile {sides.profile}: side policy {key} does not exist"
 
 
 def _addresses(addresses: AddressMap) -> Iterator[str]:

@@ -212,4 +212,4 @@ def _pieces(namespace: NamespaceProgram) -> list[object]:
 
 
 def _profiles(namespace: NamespaceProgram) -> list[object]:
-    return [[(sides.family, sides.profile) for sides in nic.sides] for nic in namespace.nics]
+    return [nic.profiles for nic in namespace.nics]

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 
-from enforcer.compiler.program import AddressMap, NamespaceProgram, NicProgram, SidePolicy
+from enforcer.compiler.program import AddressMap, NamespaceProgram, SidePolicy
 from enforcer.model import Family
 from enforcer.ruleset import names
 from enforcer.ruleset.nft import Chain, Ruleset, Set, Table
@@ -65,15 +65,8 @@ class _Around:
         return (
             self.made_for == made_for
             and all(getattr(old, name) == getattr(namespace, name) for name in constant)
-            and len(old.nics) == len(namespace.nics)
-            and all(one is other or _alike(one, other) for one, other in zip(old.nics, namespace.nics, strict=True))
+            and (old.nics is namespace.nics or old.nics == namespace.nics)
         )
-
-
-def _alike(one: NicProgram, other: NicProgram) -> bool:
-    """Say whether two NICs differ in nothing but the keys of their side policies."""
-    profiles = [[(sides.family, sides.profile) for sides in nic.sides] for nic in (one, other)]
-    return profiles[0] == profiles[1] and replace(one, sides=()) == replace(other, sides=())
 
 
 @dataclass(slots=True)
@@ -107,7 +100,7 @@ class Lowering:
         if self._last is None or self._around is None or self._around.made_for != made_for:
             return None
         before, ruleset = self._last
-        if before.policies is not namespace.policies or before.nics is not namespace.nics:
+        if any(getattr(before, field) is not getattr(namespace, field) for field in ("policies", "nics", "sides")):
             return None
         if replace(before, addresses=namespace.addresses) != namespace:
             return None
@@ -196,12 +189,10 @@ class Lowering:
         constants = (namespace.marks.connection_mask, namespace.revoke_both, balanced, edition)
         known, self._profiles = self._profiles, {}
         profiles: dict[ProfileKey, Profile] = {}
-        for nic in namespace.nics:
-            for sides in nic.sides:
-                if (key := (sides.family, sides.profile)) not in profiles:
-                    content = (sides, judges[sides.ingress], judges[sides.egress], constants)
-                    profile = known.get(content) or lower_profile(sides, judges, namespace, edition)
-                    self._profiles[content] = profiles[key] = profile
+        for sides in namespace.sides:
+            content = (sides, judges[sides.ingress], judges[sides.egress], constants)
+            profile = known.get(content) or lower_profile(sides, judges, namespace, edition)
+            self._profiles[content] = profiles[sides.family, sides.profile] = profile
         return profiles
 
     def _around_of(

@@ -171,10 +171,7 @@ def _interval(network: IPNetwork) -> Interval:
 
 def profile_of(nic: NicProgram, family: Family, profiles: Mapping[ProfileKey, Profile]) -> Profile | None:
     """Return the profile that judges a NIC's packets of a family; None: it speaks no such family."""
-    for sides in nic.sides:
-        if sides.family == family:
-            return profiles[(family, sides.profile)]
-    return None
+    return next((profiles[spoken, name] for spoken, name in nic.profiles if spoken == family), None)
 
 
 def _from(nics: tuple[NicProgram, ...], family: Family, profiles: Mapping[ProfileKey, Profile]) -> Iterator[Element]:

@@ -19,7 +19,7 @@ def test_program_and_first_matching_rule_agree_at_every_edge(policy: Policy, dat
     for place, label in ((0, "ecs-a"), (0, "ecs-b"), (1, "ecs-d"), (2, "ecs-e")):
         program, ref = compiled(policy, place), policy.nic_ref(label)
         nic = nic_of(program, label)
-        for sides in nic.sides:
+        for sides in program.sides_of(nic):
             peers = borders(policy, sides.family)
             asked = data.draw(st.lists(st.sampled_from(probes(sides.family)), min_size=6, max_size=6, unique=True))
             for direction in Direction:
@@ -34,7 +34,7 @@ def test_program_and_first_matching_rule_agree_at_every_edge(policy: Policy, dat
 def test_an_icmp_answer_is_judged_like_the_request_it_answers_s13(policy: Policy) -> None:
     program = compiled(policy)
     nic = nic_of(program, "ecs-a")
-    for sides in nic.sides:
+    for sides in program.sides_of(nic):
         icmp = 1 if sides.family == 4 else 58
         for direction in Direction:
             for peer in borders(policy, sides.family)[::3]:
@@ -50,7 +50,7 @@ def test_program_and_oracle_agree_at_every_edge(policy: Policy, data: st.DataObj
     program, oracle = compiled(policy), Oracle(policy)
     for nic in program.nics:
         ref = policy.nic_ref(nic.label)
-        for sides in nic.sides:
+        for sides in program.sides_of(nic):
             asked = data.draw(st.lists(st.sampled_from(probes(sides.family)), min_size=4, max_size=4, unique=True))
             for direction in Direction:
                 for peer in borders(policy, sides.family)[:: data.draw(st.sampled_from((1, 2, 3)))]:

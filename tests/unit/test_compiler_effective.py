@@ -14,10 +14,8 @@ def effective(
 ) -> list[str]:
     policy = three_hosts(groups)
     asked: Family = 4 if family == 4 else 6
-    found = effective_rules(
-        tuple(policy.group(name) for name in of.split()), ecs_type, limit, Direction(direction), asked
-    )
-    return [f"{one.group}/{one.rule.id}" for one in found]
+    lists = (effective_rules(policy.group(name), ecs_type, limit, Direction(direction), asked) for name in of.split())
+    return [f"{one.group}/{one.rule.id}" for found in lists for one in found]
 
 
 ORDERED = """

@@ -64,7 +64,7 @@ def agree(found: NamespaceProgram, expected: NamespaceProgram) -> None:
     ]
     classes = {addresses.family: {entry.number for entry in addresses.classes} for addresses in expected.addresses}
     for one, other in zip(found.nics, expected.nics, strict=True):
-        for here, there in zip(one.sides, other.sides, strict=True):
+        for here, there in zip(found.sides_of(one), expected.sides_of(other), strict=True):
             assert here.profile == there.profile
             in_use = classes[here.family]
             for mine, whole in ((here.ingress, there.ingress), (here.egress, there.egress)):
@@ -178,7 +178,7 @@ def test_groups_that_get_other_rules_lead_to_what_the_rules_say(
     compiler.compile(before)
     program = compiler.compile(later).namespaces[0]
     nic = program.nics[0]
-    for sides in nic.sides:
+    for sides in program.sides_of(nic):
         for peer in borders(later, sides.family)[::3]:
             for protocol, subkey in probes(sides.family)[::4]:
                 for direction in Direction:

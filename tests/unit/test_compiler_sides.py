@@ -14,7 +14,7 @@ from enforcer.model import Policy
 
 def side(policy: Policy, nic: str = "ecs-a", direction: str = "ingress") -> tuple[NamespaceProgram, SidePolicy]:
     program = compiled(policy)
-    sides = nic_of(program, nic).sides[0]
+    sides = program.sides_of(nic_of(program, nic))[0]
     return program, program.policy(sides.ingress if direction == "ingress" else sides.egress)
 
 
@@ -102,7 +102,7 @@ def test_a_new_member_changes_one_host_and_no_policy():
           - {name: ecs-n, subnet: subnet-a, addresses: [10.0.0.99], security_groups: [Sg-A]}
     """
     after = compiled(three_hosts(GROUP, more))
-    keys = {sides.ingress for nic in before.nics if nic.label == "ecs-a" for sides in nic.sides if sides.family == 4}
+    keys = {sides.ingress for sides in before.sides_of(nic_of(before, "ecs-a")) if sides.family == 4}
     assert keys <= {policy.key for policy in after.policies}
     assert set(after.addresses[0].hosts) - set(before.addresses[0].hosts) == {
         (int(ip_address("10.0.0.99")), dict(before.addresses[0].hosts)[int(ip_address("10.0.0.11"))])
@@ -126,5 +126,5 @@ def test_nics_with_the_same_groups_and_type_share_their_policies():
     """
     program = compiled(three_hosts(GROUP, same))
     a, b, c = program.nics
-    assert a.sides == b.sides, "the rule lists are equal, whatever the ECS types are called"
-    assert a.sides != c.sides, "the order of groups is part of a rule list (S7)"
+    assert a.profiles == b.profiles, "the rule lists are equal, whatever the ECS types are called"
+    assert a.profiles != c.profiles, "the order of groups is part of a rule list (S7)"

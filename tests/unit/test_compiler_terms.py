@@ -10,15 +10,16 @@ from judge import judge, nic_of
 from policies import compiled, three_hosts
 
 from enforcer.compiler.program import Span
-from enforcer.compiler.terms import Terms, merge
+from enforcer.compiler.terms import Terms, merge, term_name
 from enforcer.model import Direction, Policy, parse_policy
 
 
 def spans(policy: Policy, rule: str, vpcs: tuple[str, ...] = ("vpc-x",)) -> list[str] | None:
     found = next(r for group in policy.security_groups for r in group.rules if r.id == rule)
-    term = Terms(policy, vpcs).of(found)
-    if term is None:
+    name = term_name(found)
+    if name is None:
         return None
+    term = Terms(policy, vpcs).named(name, found.family)
     return [str(ip_address(s.first)) + ("" if s.first == s.last else f"-{ip_address(s.last)}") for s in term.spans]
 
 

@@ -34,7 +34,7 @@ def exchanges(draw: st.DrawFn) -> tuple[Policy, NamespaceProgram, Packet, str, s
     policy = draw(random_policies())
     program = compiled(policy)
     sender, receiver = draw(st.permutations(program.nics))[:2]
-    families = [sides.family for sides in sender.sides if sides.family in {s.family for s in receiver.sides}]
+    families = [family for family, _ in sender.profiles if family in {f for f, _ in receiver.profiles}]
     family = draw(st.sampled_from(families))
     source, destination = (
         next(n.network_address for n in nic.addresses if n.version == family) for nic in (sender, receiver)

@@ -1,0 +1,266 @@
+"""One namespace as it was last compiled, and how it becomes what the next policy makes of it.
+
+The steps of a change, and what holds after each:
+
+1. *NICs*: those that come bring their rule lists along, those that go take theirs away if they were the last ones.
+2. *Lists* of groups with other rules are built anew; what they still have in common with the old ones they keep.
+3. *Terms*: some are spoken of for the first time or no more, some have other members or entries. All of that is a
+   difference in which terms list an address, and in which ranges there are.
+4. *Space*: these addresses change classes. A class that no address had before is added to the lists that tell it apart.
+5. *Sides*: lists that are new, and those for which a class has regions that the list did not have, are compiled.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from itertools import chain
+
+from enforcer.compiler.change import Change, attached, listings
+from enforcer.compiler.compile import (
+    Compiled,
+    ListKey,
+    declared,
+    distinct,
+    guarded,
+    list_keys,
+    nic_program,
+    profiles,
+    rule_list,
+    terms_in_use,
+)
+from enforcer.compiler.program import FAMILIES, AddressClass, AddressMap, SidePolicy, Span
+from enforcer.compiler.sides import RuleList
+from enforcer.compiler.space import Lists, Ranges, Space
+from enforcer.compiler.terms import ADDRESS_GROUP, GROUP, Terms, visible
+from enforcer.model import Attachment, Family, Namespace, Policy
+
+Speakers = dict[Family, Counter[str]]
+"""How many lists speak of each term."""
+
+
+def place_of(policy: Policy, compiled: Compiled) -> Place:
+    """Make of a namespace that was compiled one that can change."""
+    namespace = compiled.namespace
+    seen = visible(policy, namespace.vpcs)
+    speakers = {family: Counter[str]() for family in FAMILIES}
+    for rules in compiled.lists.values():
+        speakers[rules.family].update(rules.places.keys())
+    spaces = {}
+    terms = Terms(policy, namespace.vpcs)
+    for family, addresses in zip(FAMILIES, compiled.program.addresses, strict=True):
+        listed: dict[int, Lists] = {}
+        ranges: Ranges = {}
+        for term in terms_in_use(compiled.lists, terms, family):
+            if not term.name.startswith(GROUP):
+                for address in term.singles:
+                    listed.setdefault(address, Counter())[term.name] += 1
+            if found := tuple(term.ranges):
+                ranges[term.name] = found
+        for ecs in policy.ecs:
+            for address, names in listings(policy, ecs, seen, family, speakers[family]):
+                listed.setdefault(address, Counter()).update(names)
+        spaces[family] = Space(ranges, listed, family)
+        assert spaces[family].map == addresses
+    users = Counter(key for attachment in guarded(namespace) for key in list_keys(attachment))
+    return Place(compiled, seen, spaces, speakers, users)
+
+
+@dataclass(slots=True)
+class Place:
+    """A namespace; after a change that could not be made it is of no use any more."""
+
+    compiled: Compiled
+    visible: frozenset[str]
+    spaces: dict[Family, Space]
+    speakers: Speakers
+    users: Counter[ListKey]
+
+    def become(self, change: Change) -> bool:
+        """Become what the policy after a change makes of it; False: that takes compiling it anew."""
+        namespace = attached(self.compiled.namespace, change)
+        if namespace is None:
+            return False
+        lists = self._lists(namespace, change)
+        before = {family: frozenset(self.speakers[family]) for family in FAMILIES}
+        self._heard(lists)
+        sides = {key: side for key, side in self.compiled.sides.items() if lists.get(key) is self.compiled.lists[key]}
+        maps = list(self.compiled.program.addresses)
+        for at, family in enumerate(FAMILIES):
+            found = self._respaced(change, family, before[family])
+            if found is None:
+                return False
+            if not found.changed:
+                continue
+            maps[at] = self.spaces[family].map
+            self._told_apart(lists, sides, family, found)
+        for key, rules in lists.items():
+            if key not in sides:
+                space = self.spaces[rules.family]
+                sides[key] = rules.compile(space.inside(rules.places), key[0], space.map.displaced)
+        self._settle(namespace, lists, {key: sides[key] for key in lists}, tuple(maps))
+        return True
+
+    # --- 1. and 2. ---------------------------------------------------------------------------------------------------
+
+    def _lists(self, namespace: Namespace, change: Change) -> Mapping[ListKey, RuleList]:
+        """Return the rule lists of the NICs, the very same ones where nothing is different."""
+        old = self.compiled.lists
+        gone, come = _attachments(self.compiled.namespace, namespace)
+        self.users.subtract(key for attachment in gone for key in list_keys(attachment))
+        self.users.update(key for attachment in come for key in list_keys(attachment))
+        lists = dict(old)
+        for key in {key for attachment in chain(gone, come) for key in list_keys(attachment)}:
+            if not self.users[key]:
+                del self.users[key]
+                lists.pop(key, None)
+            elif key not in lists:
+                lists[key] = rule_list(change.after, key)
+        for key in old if change.groups else ():
+            if key in lists and not change.groups.isdisjoint(key[0]):
+                rules = rule_list(change.after, key, old[key])
+                if rules.same_rules(old[key]):
+                    old[key].parts = rules.parts
+                else:
+                    lists[key] = rules
+        return lists
+
+    def _heard(self, lists: Mapping[ListKey, RuleList]) -> None:
+        """Note which terms the lists speak of now."""
+        old = self.compiled.lists
+        for these, sign in ((old, -1), (lists, 1)):
+            other = lists if sign < 0 else old
+            for key, rules in these.items():
+                if other.get(key) is not rules:
+                    for name in rules.places:
+                        self.speakers[rules.family][name] += sign
+        for family in FAMILIES:
+            if not all(self.speakers[family].values()):
+                self.speakers[family] = +self.speakers[family]
+
+    # --- 3. and 4. ---------------------------------------------------------------------------------------------------
+
+    def _respaced(self, change: Change, family: Family, before: frozenset[str]) -> _Respaced | None:
+        """Let addresses change classes; None: the space is to be built anew."""
+        space, now = self.spaces[family], self.speakers[family].keys()
+        new, lost = now - before, before - now
+        counted = Counter[tuple[int, str]]()
+        for policy, ecses, names, sign in (
+            (change.before, change.gone, before & now, -1),
+            (change.after, change.come, before & now, 1),
+            (change.before, change.before.ecs if _groups(lost) else (), frozenset(lost), -1),
+            (change.after, change.after.ecs if _groups(new) else (), frozenset(new), 1),
+        ):
+            for ecs in ecses:
+                for address, listing in listings(policy, ecs, self.visible, family, names):
+                    for name in listing:
+                        counted[address, name] += sign
+        ranges: Ranges = {}
+        entries = {f"{ADDRESS_GROUP}{name}" for name in change.address_groups}
+        old_terms, new_terms = (Terms(p, self.compiled.namespace.vpcs) for p in (change.before, change.after))
+        for name in (*new, *lost, *(entries & before & now)):
+            if not name.startswith(GROUP):
+                was = old_terms.named(name, family).spans if name in before else ()
+                is_ = new_terms.named(name, family).spans if name in now else ()
+                counted.update({(address, name): sign for address, sign in _singles(was, is_)})
+                if (there := _ranges(is_)) != _ranges(was):
+                    ranges[name] = there
+        listed: dict[int, Lists] = {}
+        for (address, name), times in counted.items():
+            if times:
+                listed.setdefault(address, Counter())[name] = times
+        return self._changed(space, family, listed, ranges, lost)
+
+    def _changed(
+        self, space: Space, family: Family, listed: Mapping[int, Lists], ranges: Ranges, lost: Iterable[str]
+    ) -> _Respaced | None:
+        if not listed and not ranges:
+            return _Respaced()
+        if space.map.displaced:
+            return None
+        known = {entry.number: entry for entry in space.map.classes} if ranges or lost else {}
+        if ranges:
+            self.spaces[family] = after = space.with_ranges(ranges, listed)
+            if after.map.displaced or any(known.get(e.number, e).terms != e.terms for e in after.map.classes):
+                return None
+            new = tuple(entry for entry in after.map.classes if entry.number not in known)
+        else:
+            found = space.changed(listed)
+            if found is None:
+                return None
+            new = found[1]
+        left = set(lost)
+        gone = {number for number, entry in known.items() if not left.isdisjoint(entry.terms)}
+        return _Respaced(True, new, frozenset(gone))
+
+    def _told_apart(
+        self, lists: Mapping[ListKey, RuleList], sides: dict[ListKey, SidePolicy], family: Family, found: _Respaced
+    ) -> None:
+        """Let the side policies tell new classes apart, and forget those of terms that nobody speaks of any more."""
+        for key, rules in lists.items():
+            if rules.family != family or key not in sides:
+                continue
+            if found.gone and any(number in found.gone for number, _ in sides[key].locals):
+                kept = tuple(each for each in sides[key].locals if each[0] not in found.gone)
+                sides[key] = replace(sides[key], locals=kept)
+            for entry in found.new:
+                if not rules.places.keys().isdisjoint(entry.terms):
+                    side = rules.with_class(sides[key], entry)
+                    if side is None:
+                        del sides[key]
+                        break
+                    sides[key] = side
+
+    # --- 5. ----------------------------------------------------------------------------------------------------------
+
+    def _settle(
+        self,
+        namespace: Namespace,
+        lists: Mapping[ListKey, RuleList],
+        sides: Mapping[ListKey, SidePolicy],
+        maps: tuple[AddressMap, ...],
+    ) -> None:
+        program, old = self.compiled.program, self.compiled.sides
+        if namespace is not self.compiled.namespace:
+            known = {id(a): nic for a, nic in zip(guarded(self.compiled.namespace), program.nics, strict=True)}
+            nics = tuple(known.get(id(a)) or nic_program(a) for a in guarded(namespace))
+            program = replace(program, nics=nics, declared=declared(namespace))
+        if sides.keys() != old.keys() or any(side is not old[key] for key, side in sides.items()):
+            policies, pairs = distinct(sides.values()), profiles(sides)
+            program = replace(program, policies=policies, sides=program.sides if pairs == program.sides else pairs)
+        program = replace(program, addresses=maps)
+        self.compiled = Compiled(namespace, lists, sides, program)
+
+
+@dataclass(frozen=True, slots=True)
+class _Respaced:
+    """Whether addresses have changed classes, which classes are new, and which have lost a term."""
+
+    changed: bool = False
+    new: tuple[AddressClass, ...] = ()
+    gone: frozenset[int] = frozenset()
+
+
+def _attachments(old: Namespace, new: Namespace) -> tuple[list[Attachment], list[Attachment]]:
+    """Return the judged NICs that one of two namespaces has alone."""
+    if old is new:
+        return [], []
+    kept = {id(each) for each in old.attachments} & {id(each) for each in new.attachments}
+    one, other = ([each for each in guarded(some) if id(each) not in kept] for some in (old, new))
+    return one, other
+
+
+def _groups(names: Iterable[str]) -> bool:
+    return any(name.startswith(GROUP) for name in names)
+
+
+def _ranges(spans: Iterable[Span]) -> tuple[Span, ...]:
+    return tuple(span for span in spans if span.first != span.last)
+
+
+def _singles(was: Iterable[Span], now: Iterable[Span]) -> Iterator[tuple[int, int]]:
+    """Yield the single addresses that have come, with 1, and those that have gone, with −1."""
+    old, new = ({span.first for span in spans if span.first == span.last} for spans in (was, now))
+    yield from ((address, 1) for address in new - old)
+    yield from ((address, -1) for address in old - new)
