@@ -1,7 +1,8 @@
 """Policies and command lines that nobody would write, each made from one number; the same number makes the same one.
 
 `policy(n)` damages an example as bytes, as text or as YAML nodes, or is noise from the start; `command(n, files)` is a
-command line with words in the wrong places. What must hold for all of them is said in `unit/test_bad_input.py`.
+command line with words in the wrong places, or a right one about a file or ends that are not. What must hold for all of
+them is said in `unit/test_bad_input.py`.
 """
 
 from __future__ import annotations
@@ -155,6 +156,15 @@ COMMANDS = (
     *(("nic", word) for word in ("attach", "detach", "groups")),
     ("lab",), *(("lab", word) for word in ("up", "apply", "show", "probe", "matrix", "exec", "vip", "down")),
 )  # fmt: skip
+FILE, END, TRAFFIC = "FILE", "END", "TRAFFIC"
+RIGHT = (
+    ("check", FILE), ("check", FILE, "--json"), ("compile", FILE), ("compile", FILE, "--program"),
+    ("explain", FILE, END, END, TRAFFIC), ("explain", FILE, END, END, TRAFFIC, "--json"),
+    ("explain", FILE, END, END, TRAFFIC, "--reply"), ("explain", FILE, "--all", END),
+    ("matrix", FILE, "--proto", TRAFFIC), ("matrix", FILE, "--json"), ("matrix", "--diff", FILE, FILE),
+    ("apply", "--without-daemon", FILE), ("lab", "up", FILE),
+)  # fmt: skip
+ENDS = ("my-pc", "ecs-a", "ecs-b01", "ecs-a:eth0", "client", "192.168.0.11", "203.0.113.10", "2407:c080:802:469::12")
 OPTIONS = (
     "--json", "--vpc", "--lab", "--host", "--generation", "--program", "--all", "--reply", "--proto", "--why", "--html",
     "--diff", "--name", "--timeout", "--require", "--netns", "--help", "-h", "--version", "--", "--proto=", "--name=",
@@ -174,6 +184,8 @@ WORDS = (  # none has a zero byte: no command line can
 def command(number: int, good: Sequence[str], bad: Sequence[str]) -> list[str]:
     """Return one command line; `good` and `bad` are files to name in it."""
     chance = random.Random(number)
+    if chance.random() < 0.5:
+        return _right(chance, good, bad)
     words = list(chance.choice(COMMANDS))
     if chance.random() < 0.7:
         words.append(chance.choice((*good, *bad)))
@@ -183,3 +195,15 @@ def command(number: int, good: Sequence[str], bad: Sequence[str]) -> list[str]:
             chance.choice((*WORDS, *OPTIONS) if chance.random() < 0.8 else (*good, *bad)),
         )
     return words
+
+
+def _right(chance: random.Random, good: Sequence[str], bad: Sequence[str]) -> list[str]:
+    """Return a command line of the right form: a file that may be bad, ends and traffic that may be absurd."""
+    files = good if chance.random() < 0.4 else bad
+    odd = chance.random() < 0.5
+    choices = {
+        FILE: files,
+        END: WORDS if odd else ENDS,
+        TRAFFIC: WORDS if odd else ("ssh", "tcp/22", "icmp", "gre", "47"),
+    }
+    return [chance.choice(choices[word]) if word in choices else word for word in chance.choice(RIGHT)]

@@ -138,7 +138,8 @@ def _report(error: EnforcerError, *, as_json: bool) -> None:
     notes = getattr(error, "__notes__", [])
     if as_json:
         problems = error.problems if isinstance(error, PolicyError) else (Problem("", str(error)),)
-        emit({"valid": False, "errors": [problem_document(problem) for problem in problems], "notes": notes})
+        errors = [problem_document(problem) for problem in problems]
+        emit({"valid": False, "errors": errors, "warnings": [], "notes": notes})
         return
     for line in str(error).splitlines():
         note(f"error: {line}")

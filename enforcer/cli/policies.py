@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from enforcer.answers import Position
 from enforcer.errors import PolicyError, Problem
@@ -19,13 +20,29 @@ def load_policy(path: str) -> tuple[Policy, bytes]:
     Raises PolicyError, also for a file that cannot be read, is a directory or is larger than 64 MiB.
     """
     text = read_policy(path)
-    return parse_policy(text, source=path), text
+    with _rejecting(path):
+        return parse_policy(text, source=path), text
 
 
 def load_with_positions(path: str) -> tuple[Policy, Position]:
     """Read and parse a policy file like `load_policy`; returns it with where its rules stand."""
-    policy, lines = parse_with_lines(read_policy(path), source=path)
+    text = read_policy(path)
+    with _rejecting(path):
+        policy, lines = parse_with_lines(text, source=path)
     return policy, Position("" if path == "-" else path, lines)
+
+
+@contextmanager
+def _rejecting(path: str) -> Iterator[None]:
+    """Name the file to which the errors belong: a command may have several."""
+    try:
+        yield
+    except PolicyError as error:
+        count = len(error.problems)
+        error.add_note(
+            f"{_name(path)} is rejected whole, for {'this error' if count == 1 else f'these {count} errors'}"
+        )
+        raise
 
 
 def read_policy(path: str) -> bytes:
@@ -34,13 +51,19 @@ def read_policy(path: str) -> bytes:
         if path == "-":
             text = sys.stdin.buffer.read(MOST_BYTES + 1)
         else:
-            with Path(path).open("rb") as file:
+            with open(path, "rb") as file:  # Path("") would be this directory
                 text = file.read(MOST_BYTES + 1)
     except OSError as error:
-        raise PolicyError((Problem(path, f"cannot be read ({error.strerror})"),)) from error
+        raise PolicyError((Problem(_name(path), f"cannot be read ({error.strerror})"),)) from error
     if len(text) > MOST_BYTES:
-        raise PolicyError((Problem(path, "is larger than 64 MiB; no policy is"),))
+        raise PolicyError((Problem(_name(path), "is larger than 64 MiB; no policy is"),))
     return text
+
+
+def _name(path: str) -> str:
+    if path == "-":
+        return "standard input"
+    return path if path.isprintable() and path.strip() == path != "" else repr(path)
 
 
 def traffics_of(policy: Policy, given: tuple[str, ...]) -> dict[Traffic, str]:

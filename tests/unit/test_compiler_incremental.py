@@ -142,6 +142,64 @@ def test_changes_of_two_kinds_at_once_lead_to_the_same_program():
             agree(mine, whole)
 
 
+def lead_to_the_same(*steps: Policy) -> None:
+    """Compile one policy after the other, and hold each Program against one that is compiled anew."""
+    compiler = Compiler()
+    for policy in steps:
+        found, expected = compiler.compile(policy), compile_policy(policy, host_layout(policy))
+        for mine, whole in zip(found.namespaces, expected.namespaces, strict=True):
+            agree(mine, whole)
+
+
+def test_a_member_that_stays_between_others_is_counted_once():
+    policy = policy_of(DOCUMENT)
+    first, stays, last = (far(n, f"10.0.7.{n}", ["app"]) for n in (1, 2, 3))
+    lead_to_the_same(
+        *(
+            policy.model_copy(update={"ecs": (*policy.ecs, *others)})
+            for others in ((first, stays, last), (far(4, "10.0.7.4", ["ops"]), stays), (stays,), (), (stays,))
+        )
+    )
+
+
+def test_a_member_at_an_address_that_an_address_group_lists_is_in_both():
+    listed = {
+        **DOCUMENT,
+        "address_groups": [{"name": "few", "entries": ["10.0.7.7", "10.0.7.9"]}],
+        "security_groups": [
+            {
+                "name": "web",
+                "rules": [
+                    {"id": "few", "direction": "ingress", "action": "deny", "remote_address_group": "few"},
+                    *DOCUMENT["security_groups"][0]["rules"],
+                ],
+            },
+            *DOCUMENT["security_groups"][1:],
+        ],
+    }
+    policy = policy_of(listed)
+    member = far(1, "10.0.7.7", ["app", "ops"])
+    lead_to_the_same(policy, policy.model_copy(update={"ecs": (*policy.ecs, member)}), policy)
+
+
+def test_what_rules_no_longer_speak_of_is_no_class_any_more():
+    def with_rules(*ids: str) -> Policy:
+        web, *others = DOCUMENT["security_groups"]
+        kept = {**web, "rules": [each for each in web["rules"] if each["id"] in ids]}
+        return policy_of({**DOCUMENT, "security_groups": [kept, *others]})
+
+    every, fewer, none = with_rules("in", "db", "net", "out"), with_rules("db", "out"), with_rules("out")
+    web = {policy: policy.group("web") for policy in (every, fewer, none)}
+    ecs = (*every.ecs, far(1, "10.0.7.7", ["app"]), far(2, "10.0.7.8", ["ops"]))
+    base = every.model_copy(update={"ecs": ecs})
+    lead_to_the_same(
+        *(
+            base.model_copy(update={"security_groups": (web[one], *base.security_groups[1:])})
+            for one in (every, fewer, none, every)
+        )
+    )
+
+
 @pytest.mark.parametrize(
     ("one", "other", "shared"),
     [

@@ -79,6 +79,27 @@ def test_levels_and_regions_agree_at_every_edge(rules: list[EffectiveRule]):
             assert ask(found, protocol, subkey) == region_of(whole, protocol, subkey), (protocol, subkey)
 
 
+@given(rule_lists(), rule_lists())
+@settings(max_examples=100)
+def test_a_class_is_asked_first_and_then_the_rest(above: list[EffectiveRule], below: list[EffectiveRule]):
+    upper, rest = regions(above, 4), regions(below, 4)
+    classes = (LocalClass(REST, rest), LocalClass(7, upper))
+    found = levels(SidePolicy("i4_x", Direction.INGRESS, 4, ("Sg",), (), classes))
+    own, common = (only(found, number) for number in (7, REST))
+    edges = {e for r in (*upper, *rest) for e in (r.subkeys.first - 1, r.subkeys.first, r.subkeys.last + 1)}
+    for protocol in (0, 1, 5, 6, 7, 16, 17, 18, 46, 47, 48, 255):
+        for subkey in {*EDGES, *edges} & set(range(65536)):
+            expected = region_of(upper, protocol, subkey) or region_of(rest, protocol, subkey)
+            assert (ask(own, protocol, subkey) or ask(common, protocol, subkey)) == expected, (protocol, subkey)
+
+
+def only(found: Levels, number: int) -> Levels:
+    """Return the entries of one local class."""
+    kept = ([entry for entry in level if entry[0] == number] for level in
+            (found.points, found.ranges, found.protocols, found.classes))  # fmt: skip
+    return Levels(*kept)  # type: ignore[arg-type]
+
+
 def test_ports_named_one_by_one_need_no_interval():
     found = sorted_out(rule("a", protocol="tcp", multiport="22,80,443"), rule("b", protocol="udp"))
     assert [(protocol, port) for _, protocol, port, _ in found.points] == [(6, 22), (6, 80), (6, 443)]
