@@ -253,3 +253,20 @@ def test_what_has_not_changed_is_the_very_same_object():
     assert two.policies is one.policies
     assert two.nics is one.nics
     assert len(two.addresses[0].hosts) == len(one.addresses[0].hosts) + 1
+
+
+def test_a_new_class_that_decides_like_a_known_one_is_added_to_what_is_there():
+    web = {
+        "name": "web",
+        "rules": [
+            {"id": "db", "direction": "ingress", "protocol": "tcp", "multiport": "5432", "remote_group": "ops"},
+            {"id": "too", "direction": "ingress", "protocol": "tcp", "multiport": "5432", "remote_group": "app"},
+        ],
+    }
+    policy = policy_of({**DOCUMENT, "security_groups": [web, *DOCUMENT["security_groups"][1:]]})
+    later = policy.model_copy(update={"ecs": (*policy.ecs, far(1, "10.0.7.7", ["app", "ops"]))})
+    lead_to_the_same(policy, later)
+    compiler = Compiler()
+    one, two = (compiler.compile(each).namespaces[0] for each in (policy, later))
+    assert two.nics is one.nics, "nothing was compiled anew"
+    assert len(two.addresses[0].classes) == len(one.addresses[0].classes) + 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -102,6 +103,14 @@ def test_an_icmp_type_opens_that_request_and_the_answer_to_it_s13():
     assert shown(rule("ping", protocol="icmpv6", ethertype="IPv6", icmp_type=128), family=6) == [
         "icmpv6 types 128.0–129.255 → allow Sg/ping",
     ]
+
+
+@pytest.mark.parametrize(("request_", "answer"), [(13, 14), (15, 16), (17, 18)])
+def test_each_icmp_request_has_its_own_answer_s13(request_: int, answer: int):
+    joined = f"icmp types {request_}.0–{answer}.255 → allow Sg/asks"
+    assert shown(rule("asks", protocol="icmp", icmp_type=request_)) == [joined]
+    joined = "icmpv6 types 139.0–140.255 → allow Sg/asks"
+    assert shown(rule("asks", protocol="icmpv6", ethertype="IPv6", icmp_type=139), family=6) == [joined]
 
 
 def test_a_rule_for_an_icmp_answer_opens_nothing_s13():

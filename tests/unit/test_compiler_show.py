@@ -65,5 +65,18 @@ def test_classes_addresses_and_regions_can_be_read_to_a_verdict():
     assert "    rest: icmp type 8 code 0 → deny Sg-A/ping" in found
 
 
+def test_several_types_of_icmp_are_a_range_of_types_and_codes():
+    policy = three_hosts("""
+        security_groups:
+          - name: Sg-A
+            rules:
+              - {id: ping, direction: ingress, protocol: icmp, icmp_type: 8}
+              - {id: next, direction: ingress, protocol: icmp, icmp_type: 9, icmp_code: 3}
+    """)
+    found = lines(policy)
+    assert "    rest: icmp types 8.0–8.255 → allow Sg-A/ping" in found
+    assert "    rest: icmp type 9 code 3 → allow Sg-A/next" in found
+
+
 def test_a_list_without_a_rule_says_so():
     assert "    rest: nothing" in lines(three_hosts())

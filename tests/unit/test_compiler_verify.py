@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -116,6 +117,13 @@ def test_local_classes_must_exist_be_unique_and_below_the_global_ones():
 )
 def test_regions_must_be_disjoint_and_inside_their_space(spans: tuple[Any, ...], complaint: str):
     assert any(complaint in line for line in with_regions(*spans))
+
+
+def test_the_complaint_names_the_list_and_the_class():
+    (complaint,) = with_regions(((6, 6), (0, 65536)))
+    assert re.fullmatch(
+        rf"{SOUND.name}: \S+ class \d+: a span leaves its space: Span\(first=0, last=65536\)", complaint
+    ), complaint
 
 
 def test_the_complaint_names_the_namespace():

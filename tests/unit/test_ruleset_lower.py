@@ -11,9 +11,21 @@ from policies import compiled, random_policies, three_hosts
 
 from enforcer.model import Policy
 from enforcer.ruleset import lower, names
-from enforcer.ruleset.nft import Chain, Dispatch, InSet, Interval, Load, Ruleset, Set, SetMark, UseTimeout, Verdict
+from enforcer.ruleset.nft import (
+    DROP,
+    Chain,
+    Dispatch,
+    InSet,
+    Interval,
+    Load,
+    Ruleset,
+    Set,
+    SetMark,
+    UseTimeout,
+    Verdict,
+)
 from enforcer.ruleset.nics import link_local
-from enforcer.ruleset.skeleton import stamp_bits
+from enforcer.ruleset.skeleton import TIMEOUT_OBJECTS, stamp_bits
 
 RULES = """
 security_groups:
@@ -139,6 +151,35 @@ def test_every_hook_is_where_the_design_says():
         "to_host": ("inet", "input", 150),
         "postrouting": ("inet", "postrouting", 150),
     }
+
+
+def test_a_device_is_closed_before_anything_else_sees_its_frames_s19():
+    closed = {
+        chain.name: (chain.hook.hook, chain.hook.priority, chain.rules[0].statements[-1])
+        for chain in lower(compiled(three_hosts()), absent=("v-ecs-a",), closed=("v-ecs-a",)).table("netdev").chains
+        if chain.hook and chain.name.startswith("closed")
+    }
+    assert closed == {"closed_in_v-ecs-a": ("ingress", -300, DROP), "closed_out_v-ecs-a": ("egress", -300, DROP)}
+
+
+def test_idle_timeouts_are_those_of_the_cloud_s13():
+    tcp, udp = (("established", 600), ("fin_wait", 30)), (("unreplied", 30), ("replied", 180))
+    assert [(each.l3proto, each.protocol, each.policy) for each in TIMEOUT_OBJECTS] == [
+        ("ip", "tcp", tcp), ("ip", "udp", udp), ("ip6", "tcp", tcp), ("ip6", "udp", udp),
+    ]  # fmt: skip
+    assert len({each.name for each in TIMEOUT_OBJECTS}) == 4
+    assert [each.name for each in TIMEOUT_OBJECTS] == [
+        names.TIMEOUT.format(protocol, family) for family in ("ip", "ip6") for protocol in ("tcp", "udp")
+    ]
+
+
+def test_addresses_in_two_halves_are_asked_in_their_pieces():
+    half = "{id: half, direction: ingress, remote_ip_prefix: 128.0.0.0/1}"
+    ruleset = lower(compiled(three_hosts(f"security_groups: [{{name: Sg-A, rules: [{half}]}}]")))
+    (pieces,) = sets_of(ruleset, "piece4").values()
+    assert [element.key for element in pieces.elements] == [
+        (Interval(0, 2**31 - 1),), (Interval(2**31, 2**32 - 1),),
+    ]  # fmt: skip
 
 
 def test_what_the_name_stands_for_has_one_name():

@@ -187,6 +187,7 @@ def test_a_long_comment_is_cut_at_a_character_to_what_nft_takes(name: str):
     assert shown
     assert len(shown[1].encode()) <= 120
     assert name.startswith(shown[1].removesuffix("…"))
+    assert len(rule_text(rule(DROP, comment="x" * 121)).encode()) == len(rule_text(rule(DROP, comment="x" * 120)))
     assert rule_text(rule(DROP, comment="x" * 120)) == f'drop comment "{"x" * 120}"', "what fits stays whole"
 
 

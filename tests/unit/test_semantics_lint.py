@@ -48,6 +48,32 @@ class TestARuleThatCanNeverDecide:
         policy = group(f"id: A01, {TCP}, multiport: 8000-9000", f"id: A02, {TCP}, multiport: 8080, priority: 2")
         assert warnings(policy) == {"A02": "shadowed-rule A01"}
 
+    @pytest.mark.parametrize("family", [4, 6])
+    def test_any_address_is_exactly_the_prefix_of_all_s4(self, family: int):
+        every = f"ethertype: IPv{family}, remote_ip_prefix: '{'0.0.0.0/0' if family == 4 else '::/0'}'"
+        any_, web = f"ethertype: IPv{family}", "multiport: 80, priority: 2"
+        for first, second in ((every, any_), (any_, every)):
+            policy = group(f"id: A01, {TCP}, {first}, action: deny", f"id: A02, {TCP}, {second}, {web}")
+            assert warnings(policy) == {"A02": "shadowed-rule A01"}
+
+    def test_is_said_to_be_hidden_by_the_rule_of_its_own_protocol(self):
+        policy = group(
+            "id: A01, direction: ingress, protocol: udp, multiport: 8000-9000",
+            f"id: A02, {TCP}, multiport: 8000-9000",
+            f"id: A03, {TCP}, multiport: 8080, priority: 2",
+        )
+        (problem,) = lint(policy)
+        hides = "never decides: A02 matches all of its packets and is asked before it; leave it out or move it"
+        assert problem.message == hides
+
+    def test_does_not_name_rules_about_other_addresses_however_many_hide_it(self):
+        from_here = "remote_ip_prefix: 10.0.0.0/8"
+        rules = [f"id: P{n}, {TCP}, multiport: {n}, {from_here}" for n in range(100, 180)]
+        elsewhere = [f"id: X{n}, {TCP}, multiport: {n}, remote_ip_prefix: 192.168.0.0/16" for n in range(100, 110)]
+        hidden = f"id: ALL, {TCP}, multiport: 100-179, {from_here}, priority: 2"
+        (problem,) = lint(group(*elsewhere, *rules, hidden))
+        assert "P100, P101, P102, P103 and 76 more together match all of its packets" in problem.message
+
     def test_is_hidden_by_several_rules_together_and_these_are_named(self):
         policy = group(
             f"id: A01, {TCP}, multiport: 300-399",

@@ -248,6 +248,32 @@ def test_a_nat_instance_is_filtered_on_the_way_to_the_internet_s8():
     assert explain(peered, "one", "two", "icmp").allowed
 
 
+def test_over_ipv6_hosts_outside_are_reached_directly_beside_a_default_route():
+    """Each of several: the forwarder is for what lies behind it, and would deny."""
+    policy = parsed("""
+        version: 1
+        vpcs:
+          - name: vpc-1
+            subnets: [{name: sub-1, cidr: 10.1.0.0/24, ipv6_cidr: "2001:db8:1::/64"}]
+            routes: [{destination: "::/0", next_hop: gw}]
+        ecs:
+          - {name: one, subnet: sub-1, addresses: ["2001:db8:1::11"], security_groups: [Out]}
+          - {name: gw, subnet: sub-1, addresses: ["2001:db8:1::2"], source_dest_check: false, security_groups: [Shut]}
+        external_hosts:
+          - {name: my-pc, addresses: ["2001:db8:ffff::10"]}
+          - {name: other-pc, addresses: ["2001:db8:ffff::20"]}
+        security_groups:
+          - {name: Out, rules: [{id: out, direction: egress, ethertype: IPv6}]}
+          - {name: Shut, rules: []}
+    """)
+    for host in ("my-pc", "other-pc"):
+        asked = explain(policy, "one", host, "tcp/443")
+        assert (asked.allowed, asked.forwarders) == (True, ())
+    behind = explain(policy, "one", "2001:db8:9::1", "tcp/443")
+    assert [one.nic for one in behind.forwarders] == ["gw", "gw"]
+    assert not behind.allowed
+
+
 FAMILIES = """
     version: 1
     vpcs: [{name: vpc-x, subnets: [{name: subnet-a, cidr: 192.168.0.0/24, ipv6_cidr: "2001:db8:1::/64"}]}]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ipaddress import ip_address
 
 import pytest
-from semantics_asking import parsed, side, two_hosts
+from semantics_asking import explain, parsed, side, two_hosts
 
 from enforcer.model import Traffic
 from enforcer.semantics import Packet, lint, rejudge
@@ -45,6 +45,28 @@ def test_what_passes_unasked_says_so_s15():
         "udp/67",
     )
     assert (asked.allowed, asked.reason) == (True, "DHCP from the instance as a client passes unasked (S15)")
+
+
+def test_a_nic_that_is_not_filtered_and_one_that_plays_the_router_are_named_s15_s16():
+    advertises = side(two_hosts(OPEN), "ecs-a", "egress", "ff02::1", "icmpv6/134/0")
+    assert advertises.reason == "an instance cannot send router advertisements (S15)"
+    policy = parsed(TWO_SUBNETS.replace("security_groups: [shut]}]", "security_groups: [shut], port_security: false}]"))
+    asked = side(policy, "ecs-a", "ingress", "10.0.1.12", "tcp/22")
+    assert asked.reason == "port_security is off on ecs-a: nothing is filtered there (S16)"
+
+
+def test_the_side_that_is_met_first_is_the_reason_of_a_denial():
+    policy = two_hosts("security_groups: [{name: Sg-A, rules: []}, {name: Sg-B, rules: []}]")
+    reason = explain(policy, "ecs-a", "ecs-b", "tcp/22").reason
+    assert reason == "no rule of Sg-A matches: denied by default (S7)"
+
+
+def test_a_group_that_nobody_is_in_is_named_at_the_rule_s19():
+    rule = "{id: A01, direction: ingress, remote_group: Nobody}"
+    policy = two_hosts(f"security_groups: [{{name: Sg-A, rules: [{rule}]}}, {{name: Sg-B}}, {{name: Nobody}}]")
+    assert [each.message for each in lint(policy)] == [
+        "matches nothing (S19): no NIC is in group Nobody; associate one, or leave the rule out"
+    ]
 
 
 def test_a_nic_that_is_gone_is_named_s14():

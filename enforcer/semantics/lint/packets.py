@@ -7,17 +7,17 @@ the destination port of TCP and UDP, `type << 8 | code` of ICMP, and nothing tha
 How a `Cover` answers whether it holds a box:
 
 1. It keeps one layer of address intervals for each protocol and each interval of sub-keys that some box had.
-2. The sub-keys of the box that is asked about are cut where a layer begins or ends, so that all packets of a piece are
-   in the same layers.
-3. The cover holds the box exactly if, for each piece, the addresses of these layers together hold the box's. A layer
-   that does so alone does it up to its end, and the pieces in between need not be looked at.
+2. The sub-keys of the box that is asked about are cut where a layer ends: all packets of a piece are in the layers that
+   its first sub-key has, and perhaps in more.
+3. The cover holds the box exactly if, for the first sub-key of each piece, the addresses of these layers together hold
+   the box's. A layer that does so alone does it up to its end, and the pieces in between need not be looked at.
 
 Must not know: rules, policies, order. Numbers are plain integers; intervals are inclusive.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right, insort
+from bisect import bisect_left, bisect_right
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -114,7 +114,7 @@ class Cover:
 
     def _holds(self, box: Box, protocol: int | None) -> bool:
         layers = [self._layers[each] for each in {protocol, ALL_PROTOCOLS} if each in self._layers]
-        return all(_held(interval, box.addresses, layers) for interval in box.subkeys)
+        return not box.addresses or all(_held(interval, box.addresses, layers) for interval in box.subkeys)
 
 
 class Layers:
@@ -122,14 +122,12 @@ class Layers:
 
     def __init__(self) -> None:
         self._by_subkeys: dict[Interval, Intervals] = {}
-        self._begins: list[int] = []
         self._near: tuple[list[tuple[Interval, Intervals]], ...] = tuple([] for _ in range(BUCKETS))
 
     def add(self, subkeys: Interval, addresses: Iterable[Interval]) -> None:
         """Add addresses for an interval of sub-keys."""
         if subkeys not in self._by_subkeys:
             layer = self._by_subkeys[subkeys] = Intervals()
-            insort(self._begins, subkeys[0])
             for bucket in range(subkeys[0] >> BUCKET_BITS, (subkeys[1] >> BUCKET_BITS) + 1):
                 self._near[bucket].append((subkeys, layer))
         for interval in addresses:
@@ -138,11 +136,6 @@ class Layers:
     def at(self, subkey: int) -> list[tuple[Interval, Intervals]]:
         """Return the layers whose interval of sub-keys has `subkey` in it."""
         return [layer for layer in self._near[subkey >> BUCKET_BITS] if layer[0][0] <= subkey <= layer[0][1]]
-
-    def next_begin(self, subkey: int) -> int:
-        """Return the first sub-key after this one where a layer begins; one beyond the last if none does."""
-        at = bisect_right(self._begins, subkey)
-        return self._begins[at] if at < len(self._begins) else EVERY_SUBKEY[1] + 1
 
 
 def _held(subkeys: Interval, addresses: tuple[Interval, ...], layers: list[Layers]) -> bool:
@@ -156,7 +149,7 @@ def _held(subkeys: Interval, addresses: tuple[Interval, ...], layers: list[Layer
             continue
         if not all(_joined(interval, [held for _, held in here]) for interval in addresses):
             return False
-        subkey = min(*(span[1] + 1 for span, _ in here), *(each.next_begin(subkey) for each in layers))
+        subkey = here[-1][0][1] + 1  # a layer that begins before the first one ends can only hold more
     return True
 
 
