@@ -88,7 +88,7 @@ def parse_data(data: dict[str, Any], known: Known) -> Policy:
 
     What the data say of a known object is read for the names in it only.
     """
-    _, draft = _sound(Document(data, Spot((0, 0), NOTHING_INSIDE), ()), "policy", known)
+    _, draft = _sound(Document(data, lambda: Spot((0, 0), NOTHING_INSIDE)), "policy", known)
     return _policy(draft)
 
 

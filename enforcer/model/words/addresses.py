@@ -47,7 +47,11 @@ def address(value: object) -> IPAddress:
 
 def network(value: object) -> IPNetwork:
     """Accept an address (meaning /32 or /128) or a CIDR without host bits."""
-    word = text(value)
+    return _network(text(value))
+
+
+@lru_cache(maxsize=16384)  # what many rules name is read, and kept, once
+def _network(word: str) -> IPNetwork:
     bare, slash, length = word.partition("/")
     if not slash:
         return ip_network(address(word))

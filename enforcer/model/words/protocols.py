@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from enum import StrEnum
+from functools import lru_cache
 from typing import Annotated, Literal, NamedTuple
 
 from pydantic import PlainValidator, WithJsonSchema
@@ -46,16 +47,26 @@ class PortRange(NamedTuple):
         return str(self.first) if self.first == self.last else f"{self.first}-{self.last}"
 
 
+_DIRECTION = one_of(
+    "ingress",
+    "egress",
+    elsewhere={"inbound": "ingress", "in": "ingress", "outbound": "egress", "out": "egress"},
+)
+_ACTION = one_of(
+    "allow",
+    "deny",
+    elsewhere={"accept": "allow", "permit": "allow", "drop": "deny", "reject": "deny", "block": "deny"},
+)
+
+
 def direction(value: object) -> Direction:
     """Accept ingress or egress."""
-    elsewhere = {"inbound": "ingress", "in": "ingress", "outbound": "egress", "out": "egress"}
-    return Direction(one_of("ingress", "egress", elsewhere=elsewhere)(value))
+    return Direction(_DIRECTION(value))
 
 
 def action(value: object) -> Action:
     """Accept allow or deny."""
-    elsewhere = {"accept": "allow", "permit": "allow", "drop": "deny", "reject": "deny", "block": "deny"}
-    return Action(one_of("allow", "deny", elsewhere=elsewhere)(value))
+    return Action(_ACTION(value))
 
 
 def ethertype(value: object) -> Family:
@@ -115,7 +126,12 @@ def ports(value: object) -> tuple[PortRange, ...]:
         return ()
     if isinstance(value, int) and not isinstance(value, bool):
         return (port_range(str(value) if abs(value) < 10**9 else shown(value)),)
-    groups = text(value).split(",")
+    return _ports(text(value))
+
+
+@lru_cache(maxsize=32768)  # what many rules list is read, and kept, once
+def _ports(value: str) -> tuple[PortRange, ...]:
+    groups = value.split(",")
     if len(groups) > 20:
         raise wrong(f"{shown(value)} has {len(groups)} port groups; write at most 20, or split the rule")
     found = tuple(port_range(group.strip(" ")) for group in groups)

@@ -10,12 +10,22 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Callable
+from functools import lru_cache
 from ipaddress import ip_address
 from typing import Annotated
 
 from pydantic import PlainValidator, WithJsonSchema
 
 from enforcer.model.words.wording import forbidden_character, shown, suggestion, wrong
+
+PLAIN_NAME = re.compile("[A-Za-z0-9_.-]{1,64}")
+"""Nearly all names."""
+
+
+@lru_cache(maxsize=65536)
+def _once(word: str) -> str:
+    """Return the word as it was first seen: one that is written in a thousand rules is kept once."""
+    return word
 
 
 def text(value: object) -> str:
@@ -33,18 +43,22 @@ def text(value: object) -> str:
 
 def name(value: object) -> str:
     """Accept a name of S1; composed and decomposed spellings of a letter are one name (Unicode NFC)."""
+    if isinstance(value, str) and PLAIN_NAME.fullmatch(value):
+        return _once(value)
     word = unicodedata.normalize("NFC", text(value))
     if not 1 <= len(word) <= 64:
         raise wrong(f"{shown(word)} has {len(word)} characters; a name has 1 to 64")
     for character in word:
         if character not in "_-." and unicodedata.category(character)[0] not in "LM" and not character.isdecimal():
             raise wrong(f"{shown(word)} has the character {character!r}; a name has letters, digits, '_', '-' and '.'")
-    return word
+    return _once(word)
 
 
 def host_name(value: object) -> str:
     """Accept a name that the command line can tell from an address."""
     word = name(value)
+    if "." not in word:
+        return word
     try:
         ip_address(word)
     except ValueError:

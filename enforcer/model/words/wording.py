@@ -9,17 +9,28 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Hashable, Iterable, Sequence
 from difflib import get_close_matches
+from typing import Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict
+from pydantic import BaseModel, BeforeValidator, ConfigDict, model_validator
 from pydantic_core import PydanticCustomError
 
 Place = tuple[str | int, ...]
+
+
+_WRITTEN: dict[frozenset[str], set[str]] = {}
 
 
 class Item(BaseModel):
     """What every object of a policy has in common: it cannot be changed, and it refuses keys that it does not list."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    @model_validator(mode="after")
+    def _share_what_is_written(self) -> Self:
+        """Keep once which keys are written: as many rules have the same, a set for each would be half of the memory."""
+        written = self.model_fields_set
+        object.__setattr__(self, "__pydantic_fields_set__", _WRITTEN.setdefault(frozenset(written), written))
+        return self
 
 
 def wrong(message: str) -> PydanticCustomError:
