@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sized
+from dataclasses import replace
+
 import click
 
 from enforcer.cli import output
-from enforcer.cli.policies import load_policy
+from enforcer.cli.policies import load_policy, load_with_positions
 from enforcer.compiler import compile_policy, show
 from enforcer.errors import UsageError
 from enforcer.model import (
@@ -37,15 +40,20 @@ def check(policy: str, as_json: bool) -> None:
     \b
     Example:  enforcer check examples/figure-1.yaml
     """
-    loaded, _ = load_policy(policy)
-    warnings = unsilenced(loaded, (*not_in_effect(loaded), *advice(loaded), *lint(loaded)))
+    loaded, position = load_with_positions(policy)
+    shown = unsilenced(loaded, (*not_in_effect(loaded), *advice(loaded), *lint(loaded)))
+    warnings = [replace(each, line=position.lines.of_place(each.where)) for each in shown]
     if as_json:
         output.emit({"valid": True, "errors": [], "warnings": [output.problem_document(w) for w in warnings]})
         return
     for warning in warnings:
         output.note(f"warning: {warning} [{warning.code}]")
-    groups, nics = len(loaded.security_groups), len(loaded.nics())
-    click.echo(f"{policy}: valid; {groups} security groups, {nics} NICs, {len(warnings)} warnings")
+    counts = _count(loaded.security_groups, "security group"), _count(loaded.nics(), "NIC"), _count(warnings, "warning")
+    click.echo(f"{policy}: valid; {', '.join(counts)}")
+
+
+def _count(things: Sized, word: str) -> str:
+    return f"{len(things)} {word}" if len(things) == 1 else f"{len(things)} {word}s"
 
 
 @click.command("compile")

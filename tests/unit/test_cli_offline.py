@@ -12,6 +12,7 @@ from click.testing import CliRunner, Result
 
 from enforcer.cli import main
 
+EXAMPLES = Path(__file__).parents[2] / "examples"
 POLICY = """
 version: 1
 vpcs: [{name: vpc-x, subnets: [{name: subnet-a, cidr: 192.168.0.0/24}]}]
@@ -70,6 +71,27 @@ def test_check_warns_of_rules_that_are_not_in_effect(tmp_path: Path) -> None:
     found = document("check", str(path))
     assert found["valid"]
     assert any("A01" in warning["text"] and "quota" in warning["text"] for warning in found["warnings"])
+
+
+def test_check_says_on_which_line_a_warning_is_and_counts() -> None:
+    shown = str(EXAMPLES / "deny-one-address.yaml")
+    result = enforcer("check", shown)
+    at = next(n for n, text in enumerate(Path(shown).read_text().splitlines(), 1) if "priority: 20" in text)
+    assert f"warning: line {at}: security_groups[Blocked-Too-Late].rules[BLOCK]: never decides" in result.stderr
+    assert result.stdout.endswith("4 security groups, 3 NICs, 1 warning\n")
+    (warning,) = document("check", shown)["warnings"]
+    assert (warning["line"], warning["code"]) == (at, "shadowed-rule")
+
+
+def test_errors_name_the_file_that_they_are_in(tmp_path: Path) -> None:
+    wrong, good = tmp_path / "wrong.yaml", str(EXAMPLES / "figure-1.yaml")
+    wrong.write_text("version: 1\nvpc: []\nx: 1\n")
+    for pair in ((str(wrong), good), (good, str(wrong))):
+        result = enforcer("matrix", "--diff", *pair)
+        assert result.exit_code == 3
+        assert result.stderr.endswith(f"note: {wrong} is rejected whole, for these 2 errors\n")
+    assert document("check", str(wrong), status=3)["warnings"] == []
+    assert enforcer("check", "").stderr == "error: '': cannot be read (No such file or directory)\n"
 
 
 @pytest.mark.parametrize(

@@ -32,6 +32,22 @@ TEXT = dedent(
 
 
 @pytest.mark.parametrize(
+    ("where", "line"),
+    [
+        ("security_groups[Sg-A].rules[A02]", 7),
+        ("security_groups[Sg-A].rules[A02].remote_group", 7),
+        ("security_groups[web].template", 13),
+        ("security_groups[web]", 11),
+        ("security_groups[web].rules[nobody's]", 0),
+        ("security_groups[nobody's]", 0),
+        ("ecs[web]", 0),
+    ],
+)
+def test_a_problem_stands_on_the_line_of_its_rule_or_group(where: str, line: int):
+    assert parse_with_lines(TEXT)[1].of_place(where) == line
+
+
+@pytest.mark.parametrize(
     ("group", "rule", "line"),
     [
         ("Sg-A", "A01", 6),

@@ -25,7 +25,7 @@ from enforcer.ruleset.nft import (
     Verdict,
 )
 from enforcer.ruleset.nics import link_local
-from enforcer.ruleset.skeleton import TIMEOUT_OBJECTS, stamp_bits
+from enforcer.ruleset.skeleton import stamp_bits
 
 RULES = """
 security_groups:
@@ -164,11 +164,11 @@ def test_a_device_is_closed_before_anything_else_sees_its_frames_s19():
 
 def test_idle_timeouts_are_those_of_the_cloud_s13():
     tcp, udp = (("established", 600), ("fin_wait", 30)), (("unreplied", 30), ("replied", 180))
-    assert [(each.l3proto, each.protocol, each.policy) for each in TIMEOUT_OBJECTS] == [
+    timeouts = lower(replace(compiled(three_hosts()), owned=False)).table("inet").timeouts
+    assert [(each.l3proto, each.protocol, each.policy) for each in timeouts] == [
         ("ip", "tcp", tcp), ("ip", "udp", udp), ("ip6", "tcp", tcp), ("ip6", "udp", udp),
     ]  # fmt: skip
-    assert len({each.name for each in TIMEOUT_OBJECTS}) == 4
-    assert [each.name for each in TIMEOUT_OBJECTS] == [
+    assert [each.name for each in timeouts] == [
         names.TIMEOUT.format(protocol, family) for family in ("ip", "ip6") for protocol in ("tcp", "udp")
     ]
 

@@ -6,12 +6,15 @@ is parsed (`parse_with_lines`). Example: `lines.of_rule("Sg-A", "A01")` is 17.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from enforcer.model.groups import SecurityGroup
 from enforcer.model.reading.document import Document
 from enforcer.model.reading.draft import Draft
+
+_PLACE = re.compile(r"security_groups\[([^]]+)\](?:\.rules\[([^]]+)\]|(\.template))?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +31,14 @@ class Lines:
     def of_rule(self, group: str, rule: str) -> int:
         """Return the line on which a rule begins; a template's rules stand where the template is named (S3)."""
         return self.rules.get((group, rule), 0)
+
+    def of_place(self, where: str) -> int:
+        """Return the line of the rule or group in which a problem is, such as `security_groups[Sg-A].rules[A01]`."""
+        found = _PLACE.match(where)
+        if found is None:
+            return 0
+        group, rule, template = found.groups()
+        return self.of_rule(group, rule or "template-1") if rule or template else self.of_group(group)
 
 
 def lines_of(document: Document, draft: Draft) -> Lines:
