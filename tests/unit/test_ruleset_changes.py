@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from policies import compiled, documents, three_hosts
 
@@ -265,6 +265,7 @@ MOVES = st.lists(
 
 
 @given(MOVES)
+@example([("2001:db8::40", ["Sg-C"]), ("2001:db8::40", [])])
 @settings(max_examples=40)
 def test_members_one_after_the_other_are_lowered_as_if_there_had_been_nothing_before(
     moves: list[tuple[str, list[str]]],
