@@ -6,6 +6,8 @@
     measures   one figure each: new flows a second, nanoseconds per packet, latency of a first packet …
     turns      every case once, then every case again (A B C A B C …): medians, spreads, and ratios within a turn
     generation what a change of generation does to 100,000 live flows
+    changes    how long changes take, from the policy to the kernel's acknowledgement; estate: policies of any size
+    cold       starts, restarts, repairs, memory
     report     bench/results.json, tables for people, plots for docs/performance.md
 
 Every figure of a report is a ratio of cases that ran in the same minute on the same topology. `scripts/bench` runs it.

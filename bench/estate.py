@@ -9,18 +9,19 @@ REMOTES = 12
 
 
 def document(
-    nics: int = 2000, lists: int = 100, rules: int = 120, members: int = 6000, most: int = 0
+    nics: int = 2000, lists: int = 100, rules: int = 120, members: int = 6000, most: int = 0, shift: int = 0
 ) -> dict[str, Any]:
     """Build a policy: `nics` interfaces n0, n1 …, shared out among `lists` lists of five groups of `rules` rules each.
 
     A third of the rules is for any address, a third names a prefix of its own, a third one of twelve groups, of which
-    the first has all `members`, each of whom is in one of the others too. `most` NICs have the first list.
+    the first has all `members`, each of whom is in one of the others too. `most` NICs have the first list. With another
+    `shift` every port is another one.
     """
     remotes = [f"m-{number}" for number in range(REMOTES)]
     groups = [{"name": name, "rules": []} for name in remotes]
     for at in range(lists):
         for part in range(GROUPS_OF_A_LIST):
-            listed = [_rule(n, at, part, remotes) for n in range(rules)]
+            listed = [_rule(n, at, part, remotes, shift) for n in range(rules)]
             groups.append({"name": f"g-{at}-{part}", "rules": listed})
     here = [_local(number, 0 if number < most else number % lists) for number in range(nics)]
     return {
@@ -48,8 +49,8 @@ def _local(number: int, at: int) -> dict[str, Any]:
     }
 
 
-def _rule(n: int, at: int, part: int, remotes: list[str]) -> dict[str, Any]:
-    port = 1000 + (at * 7 + part * 131 + n * 17) % 20000
+def _rule(n: int, at: int, part: int, remotes: list[str], shift: int) -> dict[str, Any]:
+    port = 1000 + shift + (at * 7 + part * 131 + n * 17) % 20000
     ports = f"{port},{port + 3}-{port + 5}" if n % 3 == 0 else f"{port}-{port + 40}" if n % 7 == 0 else str(port)
     remote: dict[str, Any] = {}
     if n % 3 == 1:
