@@ -21,10 +21,12 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from enforcer.compiler import NamespaceProgram, Program
+from enforcer.compiler.program import NicProgram
 from enforcer.dataplane import flows, grace, libnftables, loading, observe
 from enforcer.errors import AttachmentRefused, EnforcerError, SystemRefused, TransactionRefused
 from enforcer.model import IPAddress
 from enforcer.ruleset import Ruleset, Transactions, difference, fresh, lower, next_edition, render
+from enforcer.ruleset.around import differing_nics
 from enforcer.ruleset.names import TABLE
 from enforcer.ruleset.skeleton import stamp_bits
 
@@ -96,14 +98,15 @@ def replace(
     whole = transactions is None or not _switched(namespace.name, transactions, passed)
     if whole:
         _replace_whole(ruleset, passed, leaving)
-    _end(namespace, _ended(before, namespace, links.absent), passed)
+    end(namespace.name, _ended(before, namespace, links.absent), passed)
     swept = whole or transactions is None or _swept(namespace.name, transactions, passed, leaving)
     return Committed(namespace.name, generation, whole, swept, tuple(sorted(links.absent - set(closed))), edition)
 
 
-def _end(namespace: NamespaceProgram, ended: Collection[IPAddress], passed: Callable[[Step], None]) -> None:
+def end(netns: str, ended: Collection[IPAddress], passed: Callable[[Step], None]) -> None:
+    """End the conversations of addresses."""
     if ended:
-        flows.end(namespace.name, ended)
+        flows.end(netns, ended)
         passed(Step.ENDED)
 
 
@@ -135,17 +138,40 @@ def _ended(
     """
     if before is None:
         return set()
-    after: dict[IPAddress, set[str]] = {}
-    for nic in namespace.nics:
-        if nic.interface not in absent:
-            for network in nic.addresses:
-                if network.num_addresses == 1:
-                    after.setdefault(network.network_address, set()).add(nic.interface)
+    after = _interfaces(namespace.nics, absent)
     for address, interfaces in before.items():
         after.setdefault(address, set()).update(interfaces & set(namespace.declared))
     return {
         each for each in before.keys() | after.keys() if before.get(each, frozenset()).isdisjoint(after.get(each, ()))
     }
+
+
+def _interfaces(nics: Collection[NicProgram], absent: Collection[str]) -> dict[IPAddress, set[str]]:
+    found: dict[IPAddress, set[str]] = {}
+    for nic in nics:
+        if nic.interface not in absent:
+            for network in nic.addresses:
+                if network.num_addresses == 1:
+                    found.setdefault(network.network_address, set()).add(nic.interface)
+    return found
+
+
+def ended_between(
+    before: NamespaceProgram, after: NamespaceProgram, were: Collection[str], are: Collection[str]
+) -> set[IPAddress]:
+    """Find the same between two programs that are known, with the interfaces that are absent in each."""
+    gone, come = differing_nics(before.nics, after.nics)
+    old, new = _interfaces(gone, were), _interfaces(come, are)
+    declared = set(after.declared)
+    found = {
+        each
+        for each in old.keys() | new.keys()
+        if old.get(each, set()).isdisjoint(new.get(each, set()) | (old.get(each, set()) & declared))
+    }
+    if not found:
+        return found
+    changed = {nic.interface for nic in come}
+    return found - _interfaces([nic for nic in after.nics if nic.interface not in changed], are).keys()
 
 
 def _replace_whole(

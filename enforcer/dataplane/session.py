@@ -18,13 +18,15 @@ import socket
 from collections.abc import Callable, Collection, Sequence
 
 from enforcer.compiler import NamespaceProgram
-from enforcer.dataplane import commit, conntrack, grace
+from enforcer.dataplane import commit, conntrack, grace, observe
 from enforcer.dataplane.commit import Committed, Step
 from enforcer.dataplane.namespaces import entered
 from enforcer.dataplane.netlink import Channel, Untold, encode
 from enforcer.errors import SystemRefused, TransactionRefused
 from enforcer.ruleset import Ruleset
+from enforcer.ruleset.around import differing_nics
 from enforcer.ruleset.changes import AddChain, Changes, Operation, Refill, Unequal, changes
+from enforcer.ruleset.editions import in_place
 from enforcer.ruleset.lower import Lowering
 from enforcer.ruleset.names import MARK
 
@@ -123,21 +125,42 @@ class Session:
         assert before is not None
         assert program is not None
         assert done is not None
-        if program.marks != namespace.marks or (
-            program.nics is not namespace.nics and not _same_nics(program, namespace)
-        ):
+        if program.marks != namespace.marks:
             raise _Strange
+        absent = self._attached(program, namespace, frozenset(done.absent))
         generation = self._next(namespace, before.generation)
-        edition = self._edition + (not _in_place(program, namespace))
-        absent = {*done.absent, *self._closed}
-        ruleset = self._lowering.lower(namespace, generation, absent, self._closed, edition)
+        edition = self._edition + (not in_place(program, namespace))
+        ruleset = self._lowering.lower(namespace, generation, absent | self._closed, self._closed, edition)
         found = changes(before, ruleset)
         self._run(found.prepare, ruleset, Step.PREPARED, passed)
         self._run(found.switch, ruleset, Step.SWITCHED, passed)
+        ended = commit.ended_between(program, namespace, {*done.absent, *self._closed}, absent | self._closed)
         self._program, self._ruleset, self._edition = namespace, ruleset, edition
         self._unswept = found if found.sweep else None
-        self._committed = Committed(self._netns, generation, False, not found.sweep, done.absent, edition)
+        missing = tuple(sorted(absent - self._closed))
+        self._committed = Committed(self._netns, generation, False, not found.sweep, missing, edition)
+        commit.end(self._netns, ended, passed)
         return self._committed
+
+    def _attached(self, before: NamespaceProgram, after: NamespaceProgram, absent: frozenset[str]) -> frozenset[str]:
+        """Look for the interfaces of NICs that come; return those that are absent then.
+
+        Raises _Strange for what `commit.replace` has words for: a port of a bridge, an interface that is another one.
+        """
+        gone, come = differing_nics(before.nics, after.nics)
+        if not gone and not come:
+            return absent
+        left = {nic.interface for nic in gone}
+        wanted = [nic.interface for nic in come if nic.interface not in self._closed]
+        found = observe.looked_up(self._netns, wanted)
+        for name in wanted:
+            index, port = found.get(name, (0, False))
+            stays = name in left and name not in absent
+            if port or (stays and self._indexes.get(name) != index):
+                raise _Strange
+            if index:
+                self._indexes[name] = index
+        return (absent - left) | frozenset(name for name in wanted if name not in found)
 
     @property
     def untidy(self) -> bool:
@@ -179,37 +202,3 @@ class Session:
 
 class _Strange(Exception):
     """The program differs in a way that wants a look at the interfaces."""
-
-
-def _same_nics(one: NamespaceProgram, other: NamespaceProgram) -> bool:
-    """Say whether nothing is different about the NICs but the rules that judge them."""
-
-    def _faces(namespace: NamespaceProgram) -> list[object]:
-        return [(n.interface, n.mac, n.addresses, n.source_dest_check, n.label) for n in namespace.nics]
-
-    return one.nics is other.nics or _faces(one) == _faces(other)
-
-
-def _in_place(before: NamespaceProgram, after: NamespaceProgram) -> bool:
-    """Say whether hosts and profiles may change in place (docs/design.md §4).
-
-    A packet in the old rules may read the new class of its peer: its policy must know it. And a NIC may not come to a
-    profile that changes in the same transaction.
-    """
-    if before.policies is after.policies and _pieces(before) == _pieces(after):
-        return True
-    if before.nics is not after.nics and _profiles(before) != _profiles(after):
-        return False
-    hosts = [(old.hosts, new.hosts) for old, new in zip(before.addresses, after.addresses, strict=True)]
-    if all(old == new for old, new in hosts):
-        return True
-    known = {policy.key for policy in after.policies}
-    return _pieces(before) == _pieces(after) and all(p.key in known for p in before.policies if p.locals)
-
-
-def _pieces(namespace: NamespaceProgram) -> list[object]:
-    return [addresses.pieces for addresses in namespace.addresses]
-
-
-def _profiles(namespace: NamespaceProgram) -> list[object]:
-    return [nic.profiles for nic in namespace.nics]

@@ -147,15 +147,20 @@ def _chains(old: Table, new: Table, found: Changes) -> list[tuple[str, Chain]]:
     for chain in differing:
         known = there.pop(chain.name, None)
         if known is None:
-            at_once = chain.hook is not None or chain.name.startswith(GENERATION.format(""))
-            (found.switch if at_once else found.prepare).append(AddChain(new.family, chain))
+            (found.switch if _at_once(chain) else found.prepare).append(AddChain(new.family, chain))
         elif (known.hook, known.comment) != (chain.hook, chain.comment):
             raise Unequal(chain.name)
         elif known.rules != chain.rules:
             found.switch.append(Refill(new.family, chain))
-    gone = [chain for chain in there.values() if not chain.name.startswith(GENERATION.format(""))]
-    found.switch += [DeleteChain(new.family, name) for name in there if name.startswith(GENERATION.format(""))]
-    return [(new.family, chain) for chain in gone]
+    at_once = [chain for chain in there.values() if _at_once(chain)]
+    found.switch += [EmptyChain(new.family, chain.name) for chain in at_once if chain.rules]
+    found.switch += [DeleteChain(new.family, chain.name) for chain in at_once]
+    return [(new.family, chain) for chain in there.values() if not _at_once(chain)]
+
+
+def _at_once(chain: Chain) -> bool:
+    """Say whether a chain comes and goes with the commit itself: it is hooked to a device, or names the generation."""
+    return chain.hook is not None or chain.name.startswith(GENERATION.format(""))
 
 
 def _sets(old: Table, new: Table, found: Changes) -> list[tuple[str, Set]]:

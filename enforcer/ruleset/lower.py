@@ -12,21 +12,20 @@ from dataclasses import dataclass, field, replace
 from enforcer.compiler.program import AddressMap, NamespaceProgram, SidePolicy
 from enforcer.model import Family
 from enforcer.ruleset import names
+from enforcer.ruleset.around import Around, MadeFor
 from enforcer.ruleset.nft import Chain, Ruleset, Set, Table
-from enforcer.ruleset.nics import ProfileKey, balancer_objects, closed_chains, inet_sets, netdev_sets, nic_chain
+from enforcer.ruleset.nics import ProfileKey
 from enforcer.ruleset.policies import (
     DECIDED,
     Classifier,
     Judge,
     classifier,
-    denied_chains,
     local_elements,
     lower_policy,
     spliced_hosts,
 )
 from enforcer.ruleset.profiles import Profile, lower_profile
-from enforcer.ruleset.skeleton import TIMEOUT_OBJECTS, in_force, inet_chains, mark_chain
-from enforcer.ruleset.sources import checked_mark, source_chains
+from enforcer.ruleset.skeleton import TIMEOUT_OBJECTS, in_force, mark_chain
 
 _Lowered = tuple[Judge, tuple[Set, ...], tuple[Chain, ...]]
 
@@ -47,28 +46,6 @@ def lower(
     return Lowering().lower(namespace, generation, absent, closed, edition)
 
 
-@dataclass(frozen=True, slots=True)
-class _Around:
-    """What does not depend on the policies: the way, and what knows NICs; and what it was made for."""
-
-    namespace: NamespaceProgram
-    made_for: tuple[frozenset[str], frozenset[str], int]
-    netdev: Table
-    sets: tuple[Set, ...]
-    balancer_chains: tuple[Chain, ...]
-    way: tuple[Chain, ...]
-
-    def fits(self, namespace: NamespaceProgram, made_for: tuple[frozenset[str], frozenset[str], int]) -> bool:
-        """Say whether it is right for another program as well, whose rules may differ."""
-        old = self.namespace
-        constant = ("owned", "declared", "exemptions", "marks", "revoke_both", "deny_log")
-        return (
-            self.made_for == made_for
-            and all(getattr(old, name) == getattr(namespace, name) for name in constant)
-            and (old.nics is namespace.nics or old.nics == namespace.nics)
-        )
-
-
 @dataclass(slots=True)
 class Lowering:
     """Lowers one Program of a namespace after the other."""
@@ -76,7 +53,7 @@ class Lowering:
     _policies: dict[str, tuple[SidePolicy, _Lowered]] = field(default_factory=dict)
     _classifiers: dict[Family, tuple[AddressMap, int, Classifier]] = field(default_factory=dict)
     _profiles: dict[tuple[object, ...], Profile] = field(default_factory=dict)
-    _around: _Around | None = None
+    _around: Around | None = None
     _last: tuple[NamespaceProgram, Ruleset] | None = None
 
     def lower(
@@ -93,9 +70,7 @@ class Lowering:
         self._last = (namespace, ruleset)
         return ruleset
 
-    def _with_hosts(
-        self, namespace: NamespaceProgram, generation: int, made_for: tuple[frozenset[str], frozenset[str], int]
-    ) -> Ruleset | None:
+    def _with_hosts(self, namespace: NamespaceProgram, generation: int, made_for: MadeFor) -> Ruleset | None:
         """Lower a Program that differs from the last one in its hosts alone: the time does not depend on the rest."""
         if self._last is None or self._around is None or self._around.made_for != made_for:
             return None
@@ -122,9 +97,7 @@ class Lowering:
     def _place_of(sets: list[Set], wanted: Set) -> int:
         return next(at for at, entry in enumerate(sets) if entry is wanted)
 
-    def _whole(
-        self, namespace: NamespaceProgram, generation: int, made_for: tuple[frozenset[str], frozenset[str], int]
-    ) -> Ruleset:
+    def _whole(self, namespace: NamespaceProgram, generation: int, made_for: MadeFor) -> Ruleset:
         edition = made_for[2]
         judges: dict[str, Judge] = {}
         sets: dict[str, Set] = {}
@@ -141,7 +114,9 @@ class Lowering:
             sets.update((entry.name, entry) for entry in policy_sets)
             chains.update((chain.name, chain) for chain in policy_chains)
         profiles = self._profiles_of(namespace, judges, edition)
-        around = self._around_of(namespace, profiles, made_for)
+        last = self._around
+        around = last.after(namespace, profiles, made_for) if last else Around.of(namespace, profiles, made_for)
+        self._around = around
         inet = Table(
             "inet",
             names.TABLE,
@@ -194,27 +169,3 @@ class Lowering:
             profile = known.get(content) or lower_profile(sides, judges, namespace, edition)
             self._profiles[content] = profiles[sides.family, sides.profile] = profile
         return profiles
-
-    def _around_of(
-        self,
-        namespace: NamespaceProgram,
-        profiles: dict[ProfileKey, Profile],
-        made_for: tuple[frozenset[str], frozenset[str], int],
-    ) -> _Around:
-        if self._around is not None and self._around.fits(namespace, made_for):
-            return self._around
-        absent, closed, _ = made_for
-        present = tuple(nic for nic in namespace.nics if nic.interface not in absent)
-        shut = (chain for interface in sorted(closed) for chain in closed_chains(interface))
-        nic_chains = (nic_chain(nic, checked_mark(namespace)) for nic in present)
-        netdev = Table("netdev", names.TABLE, (), netdev_sets(present), (*source_chains(namespace), *nic_chains, *shut))
-        balancer_sets, balancer_chains = balancer_objects(namespace)
-        self._around = _Around(
-            namespace,
-            made_for,
-            netdev,
-            (*inet_sets(namespace, present, profiles), *balancer_sets),
-            balancer_chains,
-            (*denied_chains(namespace), *inet_chains(namespace)),
-        )
-        return self._around

@@ -21,7 +21,7 @@ from pathlib import Path
 from pyroute2.netlink.nfnetlink.nfctsocket import NFCTSocket
 
 from enforcer.compiler import compile_policy
-from enforcer.dataplane import libnftables, namespaces, replace
+from enforcer.dataplane import Session, libnftables, namespaces
 from enforcer.dataplane.namespaces import entered
 from enforcer.errors import UsageError
 from enforcer.lab import lifecycle
@@ -46,6 +46,7 @@ class Rig:
         self.name = name
         self.routers = {vpc: vpc_namespace(name, f"vpc-{vpc}") for vpc in OUTSIDE}
         self._open = ExitStack()
+        self._sessions: dict[str, Session] = {}
         self._numbers = iter(range(1, 1 << 62))
         self._sockets: dict[str, socket.socket] = {}
         self._macs: dict[str, tuple[bytes, bytes]] = {}
@@ -75,14 +76,18 @@ class Rig:
 
     def close(self) -> None:
         """Close the sockets."""
+        for session in self._sessions.values():
+            session.close()
         self._open.close()
 
     def enforce(self, policy: Policy) -> None:
-        """Put a policy of the stage in force."""
+        """Put a policy of the stage in force: what differs, as the daemon does."""
         program = compile_policy(policy, lab_layout(policy, self.name))
         for namespace in program.namespaces:
             if namespace.name in self.routers.values():
-                replace(namespace, require=True)
+                session = self._sessions.setdefault(namespace.name, Session(namespace.name))
+                session.replace(namespace)
+                session.tidy()
 
     def forget(self) -> None:
         """Empty the routers' connection tracking."""

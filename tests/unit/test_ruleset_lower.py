@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from policies import compiled, random_policies, three_hosts
 
-from enforcer.model import Policy
+from enforcer.compiler import compile_policy
+from enforcer.model import Policy, host_layout, parse_policy
 from enforcer.ruleset import lower, names
+from enforcer.ruleset.lower import Lowering
 from enforcer.ruleset.nft import (
     DROP,
     Chain,
@@ -286,3 +291,43 @@ def test_a_change_of_generation_does_not_make_the_kernel_walk_every_map():
     ]
     verdicts = {entry.name for entry in table.sets if entry.value == "verdict"}
     assert not {name for name in verdicts if name.startswith(("verdict_", "local_", "host", "piece"))}
+
+
+INTERFACES = ("v-1", "v-2", "v-3", "v-4")
+LISTS = (["Sg-A"], ["Sg-A", "Sg-B"], ["Sg-B"])
+SITES = st.dictionaries(
+    st.sampled_from(INTERFACES),
+    st.tuples(st.sampled_from(LISTS), st.sampled_from(({}, {"mac": "fa:16:3e:00:00:0"}, {"source_dest_check": False},
+                                                       {"allowed_addresses": ["10.8.0.0/24"]}))),
+    min_size=1,
+)  # fmt: skip
+
+
+@given(st.lists(st.tuples(SITES, st.sets(st.sampled_from(INTERFACES))), min_size=2, max_size=4))
+@settings(max_examples=60)
+def test_nics_that_come_and_go_lead_to_the_elements_and_chains_that_lowering_all_leads_to(
+    steps: list[tuple[dict[str, tuple[list[str], dict[str, Any]]], set[str]]],
+):
+    remembered = Lowering()
+    for generation, (sites, absent) in enumerate(steps, 1):
+        ecs = [
+            {"name": name, "subnet": "s", "addresses": [f"10.0.0.{name[2:]}"], "interface": name,
+             "security_groups": groups, **{key: f"{value}{name[2:]}" if key == "mac" else value
+                                           for key, value in more.items()}}
+            for name, (groups, more) in sites.items()
+        ]  # fmt: skip
+        document = {
+            "version": 1,
+            "vpcs": [{"name": "v", "subnets": [{"name": "s", "cidr": "10.0.0.0/16"}]}],
+            "security_groups": [{"name": "Sg-A"}, {"name": "Sg-B"}],
+            "ecs": ecs,
+        }
+        policy = parse_policy(json.dumps(document))
+        program = compile_policy(policy, host_layout(policy)).namespaces[0]
+        found = remembered.lower(program, generation, absent)
+        expected = lower(program, generation, absent)
+        for one, other in zip(found.tables, expected.tables, strict=True):
+            assert {entry.name: set(entry.elements) for entry in one.sets} == {
+                entry.name: set(entry.elements) for entry in other.sets
+            }
+            assert {chain.name: chain for chain in one.chains} == {chain.name: chain for chain in other.chains}
