@@ -144,7 +144,7 @@ def step_words(step: Step, position: Position) -> str:
             text = rule.text().rpartition(" (priority")[0]
             return f"in {group}, add {_when(step, rule)}{beginning}: {text}"
         case RemoveRule(group, rule) if rule.id.startswith(TEMPLATE_ID):
-            return f"in {group}, write the rules out instead of the template, without this one: {rule.text()}"
+            return f"in {group}, write out the rules that its template gives it, without this one: {rule.text()}"
         case RemoveRule(group, rule):
             place = position.words(group, rule)
             return f"from {group}, remove {rule.id}{f' ({place})' if place else ''}: {rule.text()}"

@@ -125,7 +125,7 @@ def _tell_grid(cells: Sequence[Cell], columns: Sequence[Region]) -> None:
         return "all" if len(found[src, dst]) == len(columns) else " ".join(found[src, dst]) or "–"
 
     output.table("", ("from ↓ to →", *names), ((src, *(shown(src, dst) for dst in names)) for src in names))
-    output.note("asked: " + ", ".join(column.text for column in columns))
+    output.note("asked: " + "; ".join(column.text for column in columns))
 
 
 def _tell_differences(old_path: str, new_path: str, protos: tuple[str, ...], *, as_json: bool) -> None:

@@ -83,6 +83,14 @@ def test_a_deny_at_priority_1_is_turned_in_an_earlier_group_else_it_must_go():
     ]
 
 
+def test_a_rule_of_a_template_goes_when_the_others_are_written_out_s3():
+    assert turning(small(groups="[default]"), "server", "8.8.8.8", "dns") == [
+        "in default, add at priority 100 or a smaller one: deny egress IPv4 udp 53 to 8.8.8.8/32",
+        "in default, write out the rules that its template gives it, without this one: "
+        "allow egress IPv4 all to anywhere (priority 100) (which takes away all else that it allows)",
+    ]
+
+
 def test_every_denying_side_has_its_step():
     found = asked(small(), "mute", "server", "ssh")
     assert [step.where for step in found.remedies[0].steps] == ["egress of mute", "ingress of server"]

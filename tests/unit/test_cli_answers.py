@@ -110,6 +110,11 @@ def test_the_matrix_is_a_grid_of_what_gets_through() -> None:
     assert only[1].split() == ["ecs-a01", "allow", "allow", "allow", "deny", "deny"]
 
 
+def test_the_matrix_says_what_was_asked() -> None:
+    asked = "asked: icmp (ping); tcp 22 (ssh); tcp, other port; udp, any port\n"
+    assert enforcer("matrix", FIGURE_2).stderr == asked
+
+
 def test_the_matrix_says_why_when_asked() -> None:
     assert "rule A01 of Sg-A allows icmp" in enforcer("matrix", FIGURE_1, "--proto", "icmp", "--why").stdout
 
