@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from enforcer.errors import PolicyError
-from enforcer.model import host_layout, parse_policy, policy_schema
+from enforcer.model import CODES, host_layout, parse_policy, policy_schema
 from enforcer.model.reading.document import read
 
 DOCS = (Path(__file__).parents[2] / "docs" / "policy.md").read_text(encoding="utf-8")
@@ -103,6 +103,15 @@ def test_every_key_of_the_format_is_documented():
     schema = policy_schema()
     keys = {key for kind in (schema, *schema["$defs"].values()) for key in kind["properties"]}
     assert {key for key in keys if not re.search(rf"\b{key}\b", DOCS)} == set()
+
+
+def test_the_codes_of_warnings_are_documented_and_never_change():
+    table = DOCS.partition("## Warnings")[2].partition("*Never*")[0]
+    assert re.findall(r"^\| `([\w-]+)` \|", table, re.MULTILINE) == list(CODES)
+    assert set(CODES) >= {
+        "shadowed-rule", "duplicate-rule", "contradicting-rules", "empty-remote-group", "world-open-management",
+        "quota", "unused-group", "S11-instances", "unused-address-group", "ecs-type", "S11-groups", "no-mac",
+    }  # fmt: skip
 
 
 def test_the_tables_of_errors_were_found():
