@@ -46,6 +46,21 @@ def test_the_first_rule_that_covers_a_port_decides_it_s7():
     ]
 
 
+def test_protocols_side_by_side_that_are_decided_alike_are_one_region():
+    assert shown(
+        rule("ssh", protocol="tcp", multiport="22", action="deny"),
+        rule("all"),
+        rule("udp", protocol="udp", action="deny"),
+        rule("gre", protocol="gre", action="deny"),
+    ) == [
+        "0–5 → allow Sg/all",
+        "tcp 0–21 → allow Sg/all",
+        "tcp 22 → deny Sg/ssh",
+        "tcp 23–65535 → allow Sg/all",
+        "7–255 → allow Sg/all",
+    ]
+
+
 def test_a_rule_that_others_cover_decides_nothing():
     assert shown(
         rule("all-tcp", protocol="tcp"),

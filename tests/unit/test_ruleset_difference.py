@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from policies import compiled, three_hosts
 
-from enforcer.ruleset import Present, Ruleset, difference, fresh, lower, next_edition, render
+from enforcer.ruleset import Present, Ruleset, difference, fresh, lower, names, next_edition, render
 from enforcer.ruleset.nft import Table
 
 RULES = """
@@ -155,3 +155,16 @@ def test_with_fresh_names_a_ruleset_says_the_same():
     renamed = render(fresh(ONE, {}))
     assert "_fresh1" in renamed
     assert sorted(renamed.replace("_fresh1", "").splitlines()) == sorted(render(ONE).splitlines())
+
+
+def test_what_has_a_fresh_name_is_all_that_stands_for_content_and_nothing_else():
+    other = fresh(ONE, present(ONE))
+    for before, after in zip(ONE.tables, other.tables, strict=True):
+        for one, two in zip(before.chains, after.chains, strict=True):
+            keeps = one.fixed or one.hook is not None or one.name.startswith(names.GENERATION.format(""))
+            assert two.name == (one.name if keeps else names.FRESH.format(one.name, 1))
+            assert (one.hook, one.fixed, len(one.rules)) == (two.hook, two.fixed, len(two.rules))
+        for entry, renamed in zip(before.sets, after.sets, strict=True):
+            keeps = entry.fixed or entry.dynamic
+            assert renamed.name == (entry.name if keeps else names.FRESH.format(entry.name, 1))
+    assert render(other).replace("_fresh1", "") == render(ONE)
