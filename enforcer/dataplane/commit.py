@@ -25,7 +25,7 @@ from enforcer.compiler.program import NicProgram
 from enforcer.dataplane import flows, grace, libnftables, loading, observe
 from enforcer.errors import AttachmentRefused, EnforcerError, SystemRefused, TransactionRefused
 from enforcer.model import IPAddress
-from enforcer.ruleset import Ruleset, Transactions, difference, fresh, lower, next_edition, render
+from enforcer.ruleset import Ruleset, fresh, lower, next_edition, render
 from enforcer.ruleset.around import differing_nics
 from enforcer.ruleset.names import TABLE
 from enforcer.ruleset.skeleton import stamp_bits
@@ -90,16 +90,16 @@ def replace(
     whole = whole or set(tables) != {"inet", "netdev"}
     ruleset = _lowered(lower_, namespace, generation, links.absent, closed, edition := next_edition(tables))
     if anew and not whole:
-        between = difference(fresh(ruleset, tables), tables)
-        whole = not (_switched(namespace.name, between, passed) and _swept(namespace.name, between, passed, leaving))
+        between = loading.Steps(fresh(ruleset, tables), tables)
+        whole = not (_switched(between, passed) and _swept(between, passed, leaving))
         tables, generation = observe.present(namespace.name), _free(namespace, generation)
         ruleset = _lowered(lower_, namespace, generation, links.absent, closed, edition := next_edition(tables))
-    transactions = None if whole else difference(ruleset, tables)
-    whole = transactions is None or not _switched(namespace.name, transactions, passed)
+    transactions = None if whole else loading.Steps(ruleset, tables)
+    whole = transactions is None or not _switched(transactions, passed)
     if whole:
         _replace_whole(ruleset, passed, leaving)
     end(namespace.name, _ended(before, namespace, links.absent), passed)
-    swept = whole or transactions is None or _swept(namespace.name, transactions, passed, leaving)
+    swept = whole or transactions is None or _swept(transactions, passed, leaving)
     return Committed(namespace.name, generation, whole, swept, tuple(sorted(links.absent - set(closed))), edition)
 
 
@@ -182,32 +182,29 @@ def _replace_whole(
     passed(Step.REPLACED)
 
 
-def _switched(netns: str, transactions: Transactions, passed: Callable[[Step], None]) -> bool:
-    steps = ((transactions.prepare, Step.PREPARED), (transactions.switch, Step.SWITCHED))
-    return all(_ran(netns, script, step, passed) for script, step in steps)
+def _switched(steps: loading.Steps, passed: Callable[[Step], None]) -> bool:
+    return _ran(steps.prepare, Step.PREPARED, passed) and _ran(steps.switch, Step.SWITCHED, passed)
 
 
 def _swept(
-    netns: str,
-    transactions: Transactions,
+    steps: loading.Steps,
     passed: Callable[[Step], None],
     leaving: Callable[[Collection[str] | None], None],
 ) -> bool:
-    if transactions.sweep:
+    if steps.sweeps:
         grace.period()
-    if transactions.doomed:
-        leaving(transactions.doomed)
-    return _ran(netns, transactions.sweep, Step.SWEPT, passed)
+    if steps.doomed:
+        leaving(steps.doomed)
+    return _ran(steps.sweep, Step.SWEPT, passed)
 
 
-def _ran(netns: str, script: str, step: Step, passed: Callable[[Step], None]) -> bool:
+def _ran(transaction: Callable[[], bool], step: Step, passed: Callable[[Step], None]) -> bool:
     """Run a transaction that may be refused: then nothing has changed, and the caller has another way."""
-    if script:
-        try:
-            libnftables.run(netns, script)
-        except TransactionRefused:
-            return False
-        passed(step)
+    try:
+        if transaction():
+            passed(step)
+    except TransactionRefused:
+        return False
     return True
 
 

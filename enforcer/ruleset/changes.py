@@ -27,6 +27,13 @@ class Unequal(Exception):
 
 
 @dataclass(frozen=True, slots=True)
+class WakeTable:
+    """A table that somebody may have put to sleep."""
+
+    family: str
+
+
+@dataclass(frozen=True, slots=True)
 class AddSet:
     """A set or map that was not there, with its elements."""
 
@@ -85,6 +92,14 @@ class DeleteChain:
 
 
 @dataclass(frozen=True, slots=True)
+class EmptySet:
+    """A set or map loses all its elements."""
+
+    family: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
 class DeleteSet:
     """A set or map that nothing refers to."""
 
@@ -92,7 +107,18 @@ class DeleteSet:
     name: str
 
 
-Operation = AddSet | AddElements | DeleteElements | AddChain | Refill | EmptyChain | DeleteChain | DeleteSet
+Operation = (
+    WakeTable
+    | AddSet
+    | AddElements
+    | DeleteElements
+    | AddChain
+    | Refill
+    | EmptyChain
+    | DeleteChain
+    | EmptySet
+    | DeleteSet
+)
 
 
 @dataclass(slots=True)

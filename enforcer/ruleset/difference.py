@@ -57,16 +57,16 @@ def difference(ruleset: Ruleset, present: Mapping[str, Present]) -> Transactions
     sweep: list[str] = []
     for table in ruleset.tables:
         there = present.get(table.family, NOTHING)
-        missing = _missing(table, there)
-        prepare += render_table(missing) if missing.sets or missing.chains else ()
+        wanting = missing(table, there)
+        prepare += render_table(wanting) if wanting.sets or wanting.chains else ()
         prepare += _grown(table, there)
         switch += _refilled(table, there)
         sweep += _unreferenced(table, there)
     for table in ruleset.tables:
-        switch += render_table(_fixed(table))
-    doomed = frozenset(name for table in ruleset.tables for name in _doomed(table, present))
+        switch += render_table(anew(table))
+    going = frozenset(name for table in ruleset.tables for name in doomed(table, present))
     texts = ["\n".join(lines) + "\n" if lines else "" for lines in (prepare, switch, sweep)]
-    return Transactions(texts[0], texts[1], texts[2], doomed)
+    return Transactions(texts[0], texts[1], texts[2], going)
 
 
 def next_edition(present: Mapping[str, Present]) -> int:
@@ -94,7 +94,7 @@ def _refilled(table: Table, present: Present) -> Iterator[str]:
             yield f"flush {'map' if entry.value else 'set'} {where} {identifier(entry.name)}"
 
 
-def _missing(table: Table, present: Present) -> Table:
+def missing(table: Table, present: Present) -> Table:
     """Return what has to be added; fixed objects that it may refer to are added empty, base chains not at all."""
     known = present.sets | present.maps
     sets = (entry for entry in table.sets if entry.name not in known)
@@ -108,7 +108,8 @@ def _missing(table: Table, present: Present) -> Table:
     )
 
 
-def _fixed(table: Table) -> Table:
+def anew(table: Table) -> Table:
+    """Return what the switch puts there once more, whatever is there: what is fixed, and what commits by its being."""
     return Table(
         table.family,
         table.name,
@@ -123,7 +124,7 @@ def _commits(chain: Chain) -> bool:
     return chain.hook is not None or chain.name.startswith(GENERATION.format(""))
 
 
-def _doomed(table: Table, present: Mapping[str, Present]) -> Iterator[str]:
+def doomed(table: Table, present: Mapping[str, Present]) -> Iterator[str]:
     """Yield the names of what counts hits of rules and is there no longer than until the sweep."""
     there = present.get(table.family, NOTHING)
     wanted = {chain.name for chain in table.chains} | {entry.name for entry in table.sets}

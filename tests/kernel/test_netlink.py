@@ -9,19 +9,20 @@ from pathlib import Path
 import examples_catalogue
 import pytest
 from hypothesis import HealthCheck, given, settings
+from hypothesis.strategies import booleans
 from kernel_asking import NICS, objects, program
 from policies import compiled, random_policies
 from scratch import Scratch
 
 from enforcer import dataplane
 from enforcer.compiler import compile_policy
-from enforcer.dataplane import libnftables
-from enforcer.dataplane.loading import load, load_raw
+from enforcer.dataplane import libnftables, observe
+from enforcer.dataplane.loading import Steps, load, load_raw
 from enforcer.dataplane.namespaces import entered
 from enforcer.dataplane.netlink import Channel, Untold, encode
 from enforcer.errors import TransactionRefused
 from enforcer.model import DenyLog, Policy, host_layout, lab_layout, parse_policy
-from enforcer.ruleset import Ruleset, lower, names, render
+from enforcer.ruleset import Ruleset, difference, fresh, lower, names, render
 from enforcer.ruleset.changes import AddChain, AddElements, AddSet, DeleteSet, changes
 from enforcer.ruleset.nft import Chain, Element, Field, Match, Set, jump, rule
 
@@ -119,6 +120,43 @@ def test_any_policy_is_loaded_whole_as_text_would_be(scratch: Scratch, other_scr
     libnftables.run(other_scratch.name, render(ruleset))
     load_raw(replace(ruleset, namespace=scratch.name))
     assert objects(scratch.name) == objects(other_scratch.name)
+
+
+@given(random_policies(), random_policies(), booleans())
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+def test_a_difference_by_names_leads_by_messages_to_where_text_leads(
+    scratch: Scratch, other_scratch: Scratch, one: Policy, other: Policy, trusted: bool
+):
+    before, after = lower(compiled(one), 1), lower(compiled(other), 2, edition=2)
+    for space in (scratch, other_scratch):
+        there = space.ip("-br", "link")
+        space.add(*(link for link in NICS if link not in there))
+        libnftables.run(space.name, render(before))
+    present = observe.present(scratch.name)
+    wanted = after if trusted else fresh(after, present)
+    texts = difference(wanted, present)
+    for text in (texts.prepare, texts.switch, texts.sweep):
+        libnftables.run(other_scratch.name, text)
+    found = Steps(replace(wanted, namespace=scratch.name), present)
+    assert found.doomed == texts.doomed
+    for operations in (found.operations.prepare, found.operations.switch, found.operations.sweep):
+        found.run_raw(operations)
+    assert objects(scratch.name) == objects(other_scratch.name)
+
+
+def test_a_step_that_is_refused_as_messages_goes_as_text_and_is_refused_in_nfts_words_s19(scratch: Scratch):
+    scratch.add(*NICS)
+    ruleset = replace(lower(program(name=scratch.name)), namespace=scratch.name)
+    load(ruleset)
+    before = objects(scratch.name)
+    inet, netdev = ruleset.tables
+    wrong = replace(inet, chains=(*inet.chains, Chain("x_chain", (rule(jump("nowhere")),))))
+    with pytest.raises(TransactionRefused, match="nowhere"):
+        Steps(replace(ruleset, tables=(wrong, netdev)), observe.present(scratch.name)).prepare()
+    assert objects(scratch.name) == before
+    odd = replace(inet, chains=(*inet.chains, Chain("x_chain", (rule(Match(Field.TCP_FLAGS, 2)),))))
+    Steps(replace(ruleset, tables=(odd, netdev)), observe.present(scratch.name)).prepare()
+    assert set(objects(scratch.name)) - set(before) == {"inet chain x_chain {"}
 
 
 def test_closed_interfaces_forwarders_networks_and_the_silent_log_are_loaded_whole_as_text_would_be(

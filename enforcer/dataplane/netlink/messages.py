@@ -45,14 +45,16 @@ from enforcer.ruleset.changes import (
     DeleteElements,
     DeleteSet,
     EmptyChain,
+    EmptySet,
     Operation,
     Refill,
+    WakeTable,
 )
 from enforcer.ruleset.names import TABLE
 from enforcer.ruleset.nft import Chain, Element, Interval, Set, Verdict
 from enforcer.ruleset.render import DYNAMIC_SECONDS, MOST_DYNAMIC, comment_text
 
-_NEW_CHAIN, _DELETE_CHAIN, _NEW_RULE, _DELETE_RULE, _NEW_SET, _DELETE_SET = 3, 5, 6, 8, 9, 11
+_NEW_TABLE, _NEW_CHAIN, _DELETE_CHAIN, _NEW_RULE, _DELETE_RULE, _NEW_SET, _DELETE_SET = 0, 3, 5, 6, 8, 9, 11
 _NEW_ELEMENT, _DELETE_ELEMENT = 12, 14
 _INTERVAL, _MAP, _CONCATENATED = 0x4, 0x8, 0x80
 _FILLED_BY_PACKETS = 0x10 | 0x20  # with a timeout
@@ -91,6 +93,11 @@ def encode(operations: Sequence[Operation], sets: Mapping[str, Set], indexes: Ma
     return (*made, *(each for at, one in numbered for each in _operation(one, at, sets, indexes)))
 
 
+def new_table(family: str) -> Message:
+    """Encode a table that may be there; it is awake afterwards."""
+    return Message(_NEW_TABLE, CREATE, FAMILIES[family], TABLE_NAME + number(2, 0), "table")
+
+
 def new_chain(family: str, chain: Chain) -> Message:
     """Encode a chain without its rules."""
     return Message(_NEW_CHAIN, CREATE, FAMILIES[family], _chain(chain), f"chain {chain.name}")
@@ -107,6 +114,8 @@ def _operation(
 ) -> Iterator[Message]:
     family = FAMILIES[operation.family]
     match operation:
+        case WakeTable():
+            yield new_table(operation.family)
         case AddSet(_, entry):
             yield from new_set(operation.family, entry, number_, indexes)
         case AddElements(_, entry, elements):
@@ -122,6 +131,8 @@ def _operation(
             yield Message(_DELETE_RULE, 0, family, TABLE_NAME + text(2, name), f"chain {name}")
         case DeleteChain(_, name):
             yield Message(_DELETE_CHAIN, 0, family, TABLE_NAME + text(3, name), f"chain {name}")
+        case EmptySet(_, name):
+            yield Message(_DELETE_ELEMENT, 0, family, TABLE_NAME + text(2, name), f"set {name}")
         case DeleteSet(_, name):
             yield Message(_DELETE_SET, 0, family, TABLE_NAME + text(2, name), f"set {name}")
         case _:

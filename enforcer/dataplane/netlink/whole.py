@@ -12,11 +12,11 @@ from collections.abc import Iterator, Mapping
 from itertools import count
 from typing import Final
 
-from enforcer.dataplane.netlink.messages import TABLE_NAME, Message, new_chain, new_set, rules
+from enforcer.dataplane.netlink.messages import TABLE_NAME, Message, new_chain, new_set, new_table, rules
 from enforcer.dataplane.netlink.wire import CREATE, FAMILIES, attribute, nest, number, text
 from enforcer.ruleset.nft import Ruleset, Table, Timeout
 
-_NEW_TABLE, _DELETE_TABLE, _NEW_OBJECT = 0, 2, 18
+_DELETE_TABLE, _NEW_OBJECT = 2, 18
 _CT_TIMEOUT: Final = 7
 _L3PROTOS: Final = {"ip": 2, "ip6": 10}
 _PROTOCOLS: Final = {"tcp": 6, "udp": 17}
@@ -30,8 +30,9 @@ _STATES: Final = {
 def whole(ruleset: Ruleset, indexes: Mapping[str, int]) -> Iterator[Message]:
     """Encode the replacement of both tables; `indexes` are the interfaces. Raises Untold."""
     for table in ruleset.tables:
-        for kind, flags in ((_NEW_TABLE, CREATE), (_DELETE_TABLE, 0), (_NEW_TABLE, CREATE)):
-            yield Message(kind, flags, FAMILIES[table.family], TABLE_NAME + number(2, 0) * (not kind), "table")
+        yield new_table(table.family)
+        yield Message(_DELETE_TABLE, 0, FAMILIES[table.family], TABLE_NAME, "table")
+        yield new_table(table.family)
     numbers = count(1)
     for table in ruleset.tables:
         yield from (_timeout(table, each) for each in table.timeouts)
