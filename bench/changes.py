@@ -3,8 +3,9 @@
     unshare --net python -m bench.changes --nics 2000 --lists 100
 
 Every figure is taken in turns over the same kernel state: a member more, a rule changed in the list of few NICs and in
-that of half of all NICs; beside them one element as a bare netlink message, through libnftables in this process and
-through a process of `nft`. Milliseconds; p50 and p99 of the wall clock, p50 of this process's CPU.
+that of half of all NICs, NICs attached and detached, address groups (`bench.edits`); beside them one element
+as a bare netlink message, through libnftables in this process and through a process of `nft`. Milliseconds; p50 and p99
+of the wall clock, p50 of this process's CPU. What a change leaves behind is swept between the turns, as in the daemon.
 """
 
 from __future__ import annotations
@@ -18,9 +19,10 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from bench.edits import edits, with_addresses
 from bench.estate import document, far
 from enforcer.compiler.incremental import Compiler
-from enforcer.dataplane import Session, libnftables
+from enforcer.dataplane import Session, Step, libnftables
 from enforcer.dataplane.netlink import Channel, encode
 from enforcer.model import Policy, parse_policy
 from enforcer.model.words.protocols import PortRange
@@ -51,10 +53,12 @@ class Estate:
     """A policy in force in the current namespace, and the changes that are made to it."""
 
     def __init__(self, nics: int, lists: int, members: int, most: int) -> None:
-        links = "\n".join(f"link add n{number} type veth peer name p{number}" for number in range(nics))
+        links = "\n".join(f"link add n{number} type veth peer name p{number}" for number in range(nics + 2))
         subprocess.run(["ip", "-batch", "-"], input=links, text=True, check=True)
         begun = time.perf_counter()
-        self.policy: Policy = parse_policy(json.dumps(document(nics, lists, members=members, most=most)))
+        self.policy: Policy = parse_policy(
+            json.dumps(with_addresses(document(nics, lists, members=members, most=most)))
+        )
         parsed = time.perf_counter()
         self.compiler, self.session = Compiler(), Session("")
         program = self.compiler.compile(self.policy).namespaces[0]
@@ -64,13 +68,15 @@ class Estate:
         self.cold = {"parse": parsed - begun, "compile": compiled - parsed, "commit": loaded - compiled}
         more = {**document(0, 0, members=0), "ecs": [far(n, ["m-0", "m-3"], net=2) for n in range(2000)]}
         self.far = parse_policy(json.dumps(more)).ecs
+        self.nics = nics
         self.channel = Channel("")
 
     def commit(self, **changes: Any) -> None:
         """Put a changed policy in force."""
         self.policy = self.policy.model_copy(update=changes)
-        done = self.session.replace(self.compiler.compile(self.policy).namespaces[0])
-        assert not done.whole
+        steps: list[Step] = []
+        self.session.replace(self.compiler.compile(self.policy).namespaces[0], passed=steps.append)
+        assert Step.OBSERVED not in steps, "it went the long way"
 
     def member(self, turn: int) -> None:
         """Add a member to a group of thousands."""
@@ -112,6 +118,19 @@ def _script(turn: int, net: int) -> str:
     return f"{verb} element inet enforcer {HOST_MAP} {{ 10.{net}.{turn // 2 // 250}.{turn // 2 % 250}{value} }}\n"
 
 
+def in_turns(
+    estate: Estate, ways: dict[str, tuple[Callable[[int], None], int]], turns: int
+) -> dict[str, list[tuple[float, float]]]:
+    """Make each change every so many turns; what it leaves behind is swept before the next."""
+    taken: dict[str, list[tuple[float, float]]] = {name: [] for name in ways}
+    for turn in range(turns):
+        for name, (change, every) in ways.items():
+            if turn % every == 0:
+                taken[name].append(clocked(change, turn // every))
+                estate.session.tidy()
+    return taken
+
+
 def changes(nics: int, lists: int, members: int, turns: int) -> dict[str, Any]:
     """Measure in the current network namespace, which must be empty; return the document."""
     estate = Estate(nics, lists, members, most=nics // 2)
@@ -125,11 +144,9 @@ def changes(nics: int, lists: int, members: int, turns: int) -> dict[str, Any]:
         "rule, list of few NICs": (estate.rule_of(f"g-{lists - 1}-0"), 10),
         "rule, list of half the NICs": (estate.rule_of("g-0-0"), 10),
     }
-    taken: dict[str, list[tuple[float, float]]] = {name: [] for name in ways}
-    for turn in range(turns):
-        for name, (change, every) in ways.items():
-            if turn % every == 0:
-                taken[name].append(clocked(change, turn // every))
+    taken = in_turns(estate, ways, turns)
+    # These take another edition of the map that the bare messages change, so they have turns of their own.
+    taken |= in_turns(estate, {name: (change, 10) for name, change in edits(estate, lists).items()}, turns)
     used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
     return {
         "nics": nics,
