@@ -19,7 +19,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from itertools import pairwise
+from itertools import islice, pairwise
 
 from enforcer.compiler.program import ANY_PROTOCOL, ANY_SUBKEY, REST, Decider, LocalClass, Region, SidePolicy, Span
 
@@ -116,10 +116,14 @@ def _over(rows: Rows, rest: Rows, protocols: Span) -> Rows:
 def _filled(protocols: Span, upper: list[Region], lower: list[Region]) -> list[Region]:
     """Fill the gaps of `upper` with what `lower` has there; both are in the order of their sub-keys."""
     filled: list[Region] = []
-    here = ANY_SUBKEY.first
+    here, at = ANY_SUBKEY.first, 0
     for region in (*upper, None):
         gap = Span(here, region.subkeys.first - 1 if region else ANY_SUBKEY.last)
-        for below in lower:
+        while at < len(lower) and lower[at].subkeys.last < gap.first:
+            at += 1
+        for below in islice(lower, at, None):
+            if below.subkeys.first > gap.last:
+                break
             first, last = max(gap.first, below.subkeys.first), min(gap.last, below.subkeys.last)
             if first <= last:
                 filled.append(Region(protocols, Span(first, last), below.decider))

@@ -10,6 +10,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from operator import getitem
 from typing import Final, Literal
 
 from enforcer.dataplane.netlink.wire import attribute, nest, number
@@ -108,28 +109,42 @@ def part(kind: KeyType, value: int | str, indexes: Mapping[str, int], *, ordered
 
 def keyed(entry: Set, indexes: Mapping[str, int]) -> Callable[[Key], tuple[bytes, bytes]]:
     """Return what encodes the keys of a set's elements: the first and the last of each."""
-    several = len(entry.key) > 1
-    ordered = several and entry.interval
-    kinds = [(field.type, width(field.type) if several else 0) for field in entry.key]
-    known: list[dict[KeyPart, tuple[bytes, bytes]]] = [{} for _ in kinds]
-
-    def _ends(at: int, value: KeyPart) -> tuple[bytes, bytes]:
-        kind, length = kinds[at]
-        low, high = (value.first, value.last) if isinstance(value, Interval) else (value, value)
-        one = part(kind, low, indexes, ordered=ordered).ljust(length, b"\0")
-        other = one if low == high else part(kind, high, indexes, ordered=ordered).ljust(length, b"\0")
-        return one, other
+    first, last = _parts(entry, indexes, last=False), _parts(entry, indexes, last=True)
 
     def _encoded(parts: Key) -> tuple[bytes, bytes]:
-        found = []
-        for at, value in enumerate(parts):
-            there = known[at].get(value)
-            if there is None:
-                there = known[at][value] = _ends(at, value)
-            found.append(there)
-        return b"".join([one for one, _ in found]), b"".join([other for _, other in found])
+        return b"".join(map(getitem, first, parts)), b"".join(map(getitem, last, parts))
 
     return _encoded
+
+
+def joined(entry: Set, indexes: Mapping[str, int], joint: bytes) -> Callable[[Key], bytes]:
+    """Return what encodes the keys of a set's elements: the first, and of interval sets a joint and the last."""
+    first, last = _parts(entry, indexes, last=False), _parts(entry, indexes, last=True)
+    if not entry.interval:
+        return lambda parts: b"".join(map(getitem, first, parts))
+    return lambda parts: b"".join((*map(getitem, first, parts), joint, *map(getitem, last, parts)))
+
+
+class _Part(dict[KeyPart, bytes]):
+    """The bytes of values that one part of a key has; each is found once."""
+
+    def __init__(self, kind: KeyType, length: int, indexes: Mapping[str, int], *, ordered: bool, last: bool) -> None:
+        super().__init__()
+        self._kind, self._length, self._indexes, self._ordered, self._last = kind, length, indexes, ordered, last
+
+    def __missing__(self, value: KeyPart) -> bytes:
+        end = value[self._last] if isinstance(value, Interval) else value
+        found = self[value] = part(self._kind, end, self._indexes, ordered=self._ordered).ljust(self._length, b"\0")
+        return found
+
+
+def _parts(entry: Set, indexes: Mapping[str, int], *, last: bool) -> list[_Part]:
+    several = len(entry.key) > 1
+    ordered = several and entry.interval
+    return [
+        _Part(field.type, width(field.type) if several else 0, indexes, ordered=ordered, last=last)
+        for field in entry.key
+    ]
 
 
 def class_bytes(value: int) -> bytes:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final, assert_never
 
 from enforcer.dataplane.netlink.expressions import COUNTER, rule_expressions, verdict
@@ -19,6 +20,7 @@ from enforcer.dataplane.netlink.keys import (
     class_bytes,
     data,
     fields,
+    joined,
     key_length,
     key_type,
     keyed,
@@ -190,23 +192,26 @@ def _elements(
 
 
 def _keyed(kind: int, entry: Set, elements: tuple[Element, ...], indexes: Mapping[str, int]) -> Iterator[bytes]:
-    """Yield elements of hash sets, and of interval sets of several parts."""
-    told: dict[tuple[Verdict | int | None, str], bytes] = {}
+    """Yield elements of hash sets, and of interval sets of several parts.
+
+    Elements with the same value and comment differ in nothing but the key, so what is around it is made once.
+    """
+    told: dict[tuple[Verdict | int | None, str], tuple[bytes, bytes]] = {}
     adds = kind == _NEW_ELEMENT
-    encoded = keyed(entry, indexes)
     size = key_length(entry)
     head = _ELEMENT_KEY.pack(8 + size, 1 | NESTED, 4 + size, 1)
-    tail = _ELEMENT_KEY.pack(8 + size, 10 | NESTED, 4 + size, 1)
     padding = bytes(-size & 3)
+    joint = padding + _ELEMENT_KEY.pack(8 + size, 10 | NESTED, 4 + size, 1) if entry.interval else b""
+    encoded = joined(entry, indexes, joint)
+    length = len(head) + size + len(padding) + (len(joint) + size if joint else 0)
     for element in elements:
-        first, last = encoded(element.key)
         about = (element.value, element.comment) if adds else (None, "")
-        rest = told.get(about)
-        if rest is None:
-            rest = told[about] = _about(*about)
-        end = tail + last + padding if entry.interval else b""
-        body = head + first + padding + end + rest
-        yield _NESTED_HEAD.pack(4 + len(body), 1 | NESTED) + body
+        around = told.get(about)
+        if around is None:
+            rest = _about(*about)
+            before = _NESTED_HEAD.pack(4 + length + len(rest), 1 | NESTED) + head
+            around = told[about] = before, padding + rest
+        yield around[0] + encoded(element.key) + around[1]
 
 
 def _about(value: Verdict | int | None, comment: str) -> bytes:
@@ -237,6 +242,7 @@ def _ranges(entry: Set, elements: tuple[Element, ...], indexes: Mapping[str, int
             yield nest(1, data(1, end), number(3, _END))
 
 
+@lru_cache(64)
 def _value(value: Verdict | int) -> bytes:
     return verdict(2, value) if isinstance(value, Verdict) else data(2, class_bytes(value))
 
