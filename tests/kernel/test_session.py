@@ -235,6 +235,21 @@ def test_a_nic_that_comes_brings_its_own_objects_and_takes_them_along(life: Life
     assert after == there(life.netns) == fresh(life.netns, life.policy)
 
 
+def test_conversations_of_addresses_that_come_or_leave_end_once_the_change_is_told_s14(life: Life, scratch: Scratch):
+    scratch.add("v-c")
+    for ecs in ((*life.policy.ecs, near(life.netns, "v-c", "10.0.2.1", ["web"])), life.policy.ecs):
+        life.commit(ecs=ecs)
+        assert Step.ENDED not in life.steps, "whoever waits for the change does not wait for that"
+        assert life.session.untidy
+        life.session.tidy(life.steps.append)
+        assert Step.ENDED in life.steps
+        assert not life.session.untidy
+    moved = life.policy.ecs[1].nics[0].model_copy(update={"security_groups": ("web", "app")})
+    life.commit(ecs=(life.policy.ecs[0], life.policy.ecs[1].model_copy(update={"nics": (moved,)})))
+    life.session.tidy(life.steps.append)
+    assert Step.ENDED not in life.steps, "a NIC that only gets other groups keeps its conversations"
+
+
 def test_a_nic_of_an_interface_that_is_not_there_is_closed_until_it_is_s19(life: Life):
     done = life.commit(ecs=(*life.policy.ecs, near(life.netns, "v-c", "10.0.2.1", ["web"])))
     assert done.absent == ("v-c",)
