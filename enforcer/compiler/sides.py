@@ -134,8 +134,11 @@ def carried(old: RuleList, new: RuleList) -> dict[Positions, _Found]:
     1. Rules that both lists have at their beginning or end keep their order; other rules are not the same.
     2. What rules about some addresses decide depends on them, on their order among the rules for any address, and on
        what those paint where they paint: where that differs, nothing is taken over.
+    3. Where not half of the rules are in both lists, to look takes longer than to paint: nothing is taken over.
     """
     first, last = same_ends(_identities(old), _identities(new))
+    if 2 * (first + last) < len(new.rules):
+        return {}
     shift, tail = len(new.rules) - len(old.rules), len(old.rules) - last
     moved = [*range(first), *((-1,) * (tail - first)), *range(tail + shift, len(new.rules))]
     was = Painting(
