@@ -14,6 +14,7 @@ from pathlib import Path
 from enforcer.agent.desired import Desired
 from enforcer.agent.kernel import Nftables
 from enforcer.agent.loop import compiled
+from enforcer.agent.memory import uncollected
 from enforcer.agent.observer import Log
 from enforcer.agent.places import Places
 from enforcer.agent.store import SqliteStore
@@ -61,9 +62,10 @@ def boot(path: Path) -> Booted:
     finally:
         store.close()
     places = Places(Nftables(), Glance(), Log())
-    places.begin(compiled(Desired.of({key: entry.value for key, entry in entries.items()}).policy))
-    there = [netns for netns, place in places.all.items() if place.links is not None]
-    done = [netns for netns in there if places.replace(netns)]
+    with uncollected():
+        places.begin(compiled(Desired.of({key: entry.value for key, entry in entries.items()}).policy))
+        there = [netns for netns, place in places.all.items() if place.links is not None]
+        done = [netns for netns in there if places.replace(netns)]
     absent = tuple(netns for netns in places.all if netns not in there)
     failed = tuple((netns, places.all[netns].error) for netns in there if netns not in done)
     return Booted(revision, tuple(done), absent, failed)

@@ -31,6 +31,7 @@ from enforcer.agent.events.mailbox import (
     TablesUnknown,
 )
 from enforcer.agent.kernel import Kernel
+from enforcer.agent.memory import uncollected
 from enforcer.agent.observer import Observer
 from enforcer.agent.places import Eyes, Places
 from enforcer.agent.settling import Settling
@@ -103,6 +104,7 @@ class Loop:
 
     # --- life --------------------------------------------------------------------------------------------------------
 
+    @uncollected()
     def begin(self) -> None:
         """Put in force what the store says; `last` is the last revision that was looked at.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Callable, Collection
 from typing import Any
 
@@ -13,6 +12,7 @@ from enforcer.agent.confirming import Confirming
 from enforcer.agent.desired import Desired
 from enforcer.agent.head import Head
 from enforcer.agent.loop import Loop
+from enforcer.agent.memory import keep_the_collector_away
 from enforcer.agent.observer import Log
 from enforcer.agent.plan import planned, summarised
 from enforcer.agent.store import Store
@@ -61,16 +61,6 @@ class Serving:
         """Take no more requests, and finish those that are there."""
         self._server.end()
         self._confirming.end()
-
-
-def keep_the_collector_away() -> None:
-    """Collect garbage now, and take all that is left out of what the collector looks at.
-
-    A policy of 60,000 rules is half a million objects that stay: looking at them again takes a quarter of a second in
-    which nothing else runs, and comes at any time. What is replaced later is freed all the same, it has no cycles.
-    """
-    gc.collect()
-    gc.freeze()
 
 
 def require(policy: Policy) -> None:

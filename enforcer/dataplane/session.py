@@ -117,6 +117,7 @@ class Session:
             self._indexes = {name: index for index, name in socket.if_nameindex()}
         self._closed = frozenset(closed)
         absent = {*done.absent, *self._closed}
+        self._lowering.let_go()
         self._ruleset = self._lowering.lower(namespace, done.generation, absent, self._closed, self._edition)
         self._program, self._committed = namespace, done
         self._borne = None

@@ -70,6 +70,16 @@ class Lowering:
         self._last = (namespace, ruleset)
         return ruleset
 
+    def let_go(self) -> None:
+        """Forget the elements of verdict maps, which are in the kernel by now: most of what a Ruleset weighs.
+
+        A map's name stands for them, so nobody asks for them again: it stays as it is, or goes whole.
+        """
+        for key, (policy, (judge, sets, chains)) in self._policies.items():
+            lighter = tuple(replace(entry, elements=()) if entry.counted else entry for entry in sets)
+            self._policies[key] = (policy, (judge, lighter, chains))
+        self._last = None
+
     def _with_hosts(self, namespace: NamespaceProgram, generation: int, made_for: MadeFor) -> Ruleset | None:
         """Lower a Program that differs from the last one in its hosts alone: the time does not depend on the rest."""
         if self._last is None or self._around is None or self._around.made_for != made_for:

@@ -15,6 +15,7 @@ from policies import compiled, random_policies, three_hosts
 from enforcer.compiler import compile_policy
 from enforcer.model import Policy, host_layout, parse_policy
 from enforcer.ruleset import lower, names
+from enforcer.ruleset.changes import Changes, changes
 from enforcer.ruleset.lower import Lowering
 from enforcer.ruleset.nft import (
     DROP,
@@ -331,3 +332,17 @@ def test_nics_that_come_and_go_lead_to_the_elements_and_chains_that_lowering_all
                 entry.name: set(entry.elements) for entry in other.sets
             }
             assert {chain.name: chain for chain in one.chains} == {chain.name: chain for chain in other.chains}
+
+
+@settings(max_examples=25, deadline=None)
+@given(one=random_policies(), other=random_policies())
+def test_what_verdict_maps_weigh_can_be_let_go_and_every_change_is_as_before(one: Policy, other: Policy):
+    lighter, heavier = Lowering(), Lowering()
+    first, later = compiled(one), compiled(other)
+    lighter.lower(first, 1)
+    lighter.let_go()
+    before = lighter.lower(first, 1)
+    assert not any(entry.elements for entry in before.tables[0].sets if entry.counted), "they are in the kernel"
+    assert changes(before, lighter.lower(first, 1)) == Changes(), "nothing differs"
+    found = changes(before, lighter.lower(later, 2, edition=2))
+    assert found == changes(heavier.lower(first, 1), heavier.lower(later, 2, edition=2))
