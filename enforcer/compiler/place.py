@@ -203,6 +203,9 @@ class Place:
                 continue
             if found.gone and any(number in found.gone for number, _ in sides[key].locals):
                 kept = tuple(each for each in sides[key].locals if each[0] not in found.gone)
+                if not kept:  # to a list without local classes addresses make no difference: another one
+                    del sides[key]
+                    continue
                 sides[key] = replace(sides[key], locals=kept)
             for entry in found.new:
                 if not rules.places.keys().isdisjoint(entry.terms):

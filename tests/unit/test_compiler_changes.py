@@ -92,6 +92,9 @@ def compare(compiler: Compiler, policy: Policy) -> None:
         assert [(s.family, s.profile) for s in one.sides] == [(s.family, s.profile) for s in other.sides]
         assert {p.groups for p in one.policies} == {p.groups for p in other.policies}
         assert one.deny_log == other.deny_log
+        assert all(policy.locals or len(policy.classes) == 1 for policy in one.policies), (
+            "as `ruleset` takes for granted"
+        )
 
 
 SOME_GROUPS = st.lists(st.sampled_from(GROUPS), min_size=1, max_size=2, unique=True)
