@@ -7,6 +7,7 @@
     log_level = "info"
     audit_seconds = 30
     metrics_listen = "127.0.0.1:9567"     # also at the socket; "": nowhere else
+    count_flows = false         # accepted flows of each NIC in the metrics; costs each new flow something
 
 What can change while the daemon runs (`log_level`, `audit_seconds`) is read again at SIGHUP.
 """
@@ -38,6 +39,7 @@ class Config(BaseModel):
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     audit_seconds: float = Field(30.0, ge=0.1, le=86400)
     metrics_listen: str = Field("", pattern=r"^(|.+:[0-9]{1,5})$")
+    count_flows: bool = False
 
     @property
     def store(self) -> Path:

@@ -93,7 +93,8 @@ class Daemon:
         listener.start()
         seeing.counting.begin()
         loop.begin()
-        seeing.start(lambda: loop.in_force[1].policy, self._config.metrics_listen)
+        watched = self._config
+        seeing.start(lambda: loop.in_force[1].policy, watched.metrics_listen, count_flows=watched.count_flows)
         proposals = Proposals(store, mailbox, loop.last, self._observer.failed)
         audit = Audit(kernel, mailbox, lambda: self._config.audit_seconds, self._observer.failed)
         looping = threading.Thread(target=self._loop, args=(loop,), name="loop")

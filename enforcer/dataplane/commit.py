@@ -239,7 +239,7 @@ def next_generation(namespace: NamespaceProgram, current: int, borne: Callable[[
     flow has a stamp. Raises SystemRefused when all stamps are borne: one of them would make a revoked flow look judged.
     """
     mask = namespace.marks.connection_mask
-    most = mask // (mask & -mask)
+    most = mask // (mask & -mask) - 1  # all bits set: a flow that was revoked
     for step in range(most):
         candidate = (current + step) % most + 1
         if not borne(stamp_bits(namespace, candidate)):

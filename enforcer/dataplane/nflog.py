@@ -36,6 +36,8 @@ _INDEV, _OUTDEV, _PAYLOAD, _PREFIX = 4, 5, 9, 10  # NFULA_…
 _RCVBUFFORCE: Final = 33
 _ROOM: Final = 1 << 20
 _MOST_READS: Final = 64
+_ARP_OF_IPV4: Final = bytes((0, 1, 8, 0, 6, 4))
+ARP: Final = -1
 _BE16: Final = struct.Struct("!HH")
 _EXTENSIONS: Final = frozenset((0, 43, 60, 135))
 
@@ -44,7 +46,7 @@ _EXTENSIONS: Final = frozenset((0, 43, 60, 135))
 class Denied:
     """One denied packet; `way` is the prefix of the rule, `index` that of the NIC's interface.
 
-    For ICMP the ports are type and code; None: too short, or a protocol without ports.
+    For ICMP the ports are type and code; None: too short, or a protocol without ports. The protocol of ARP is -1.
     """
 
     way: str
@@ -136,7 +138,7 @@ def _denied(body: bytes) -> Denied | None:
 
 
 def read_headers(data: bytes) -> tuple[IPAddress, IPAddress, int, int | None, int | None] | None:
-    """Read source, destination, protocol and ports of a packet, or type and code; None if it is no IP packet."""
+    """Read source, destination, protocol and ports of a packet, or type and code; None if it is neither IP nor ARP."""
     source: IPAddress
     destination: IPAddress
     if len(data) >= 20 and data[0] >> 4 == 4:
@@ -147,6 +149,8 @@ def read_headers(data: bytes) -> tuple[IPAddress, IPAddress, int, int | None, in
         protocol, at = data[6], 40
         while protocol in _EXTENSIONS and at + 2 <= len(data):
             protocol, at = data[at], at + 8 + data[at + 1] * 8
+    elif len(data) >= 28 and data.startswith(_ARP_OF_IPV4):
+        return IPv4Address(data[14:18]), IPv4Address(data[24:28]), ARP, None, None
     else:
         return None
     ports: tuple[int | None, int | None] = (None, None)

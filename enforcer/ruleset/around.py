@@ -13,9 +13,9 @@ from dataclasses import dataclass, replace
 
 from enforcer.compiler.program import NamespaceProgram, NicProgram
 from enforcer.ruleset import names
+from enforcer.ruleset.denials import denied_chains, refused_chains
 from enforcer.ruleset.nft import Chain, Set, Table
 from enforcer.ruleset.nics import ProfileKey, balancer_objects, closed_chains, inet_sets, netdev_sets, nic_chain
-from enforcer.ruleset.policies import denied_chains
 from enforcer.ruleset.profiles import Profile
 from enforcer.ruleset.skeleton import inet_chains
 from enforcer.ruleset.sources import checked_mark, source_chains
@@ -45,7 +45,8 @@ class Around:
         present = tuple(nic for nic in namespace.nics if nic.interface not in absent)
         shut = (chain for interface in sorted(closed) for chain in closed_chains(interface))
         nic_chains = (nic_chain(nic, checked_mark(namespace)) for nic in present)
-        netdev = Table("netdev", names.TABLE, (), netdev_sets(present), (*source_chains(namespace), *nic_chains, *shut))
+        netdev_chains = (*refused_chains(namespace, netdev=True), *source_chains(namespace), *nic_chains, *shut)
+        netdev = Table("netdev", names.TABLE, (), netdev_sets(present), netdev_chains)
         balancer_sets, balancer_chains = balancer_objects(namespace)
         sets = (*inet_sets(namespace, present, profiles), *balancer_sets)
         return cls(namespace, made_for, profiles, netdev, sets, balancer_chains, _way(namespace))
@@ -84,7 +85,7 @@ class Around:
 
 def _way(namespace: NamespaceProgram) -> tuple[Chain, ...]:
     """Build the fixed chains; which ways NICs can be reached decides a little about them."""
-    return (*denied_chains(namespace), *inet_chains(namespace))
+    return (*denied_chains(namespace), *refused_chains(namespace, netdev=False), *inet_chains(namespace))
 
 
 def differing_nics(

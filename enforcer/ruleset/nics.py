@@ -88,6 +88,7 @@ def netdev_sets(nics: tuple[NicProgram, ...]) -> tuple[Set, ...]:
         ),
         _fixed(names.ANY_MAC, (iif,), (Element((nic.interface,)) for nic in nics if not nic.mac)),
         _fixed(names.FORWARDERS, (iif,), (Element((nic.interface,)) for nic in nics if not nic.source_dest_check)),
+        Set(names.REFUSALS, (iif,), (), dynamic=True),
     )
 
 
@@ -99,7 +100,8 @@ def nic_chain(nic: NicProgram, checked: SetMark) -> Chain:
     """
     own = (address for f in FAMILIES for address in islice(_singles(nic, f), 1))
     known = (rule(*_own_source(nic.mac, address), checked, ACCEPT) for address in own)
-    foreign_mac = (rule(Match(Field.ETHER_SOURCE, nic.mac, "!="), DROP),) if nic.mac else ()
+    refused = goto(names.REFUSED.format("mac"))
+    foreign_mac = (rule(Match(Field.ETHER_SOURCE, nic.mac, "!="), refused),) if nic.mac else ()
     name = names.NIC_CHAIN.format(nic.interface)
     hook = Hook("ingress", -300, nic.interface)
     return Chain(name, (*known, *foreign_mac, rule(goto(names.SOURCE))), hook, nic.label, fixed=True)
@@ -148,6 +150,8 @@ def inet_sets(
         _fixed(names.DHCP_FROM, (Field.UDP_SOURCE_PORT,), _dhcp_from(), verdict=True),
         _fixed(names.DHCP_TO, (Field.UDP_SOURCE_PORT,), _dhcp_to(), verdict=True),
         Set(names.DENIALS, (iif,), (), dynamic=True),
+        Set(names.REVOKED, (iif,), (), dynamic=True),
+        Set(names.REFUSALS, (iif,), (), dynamic=True),
     )
 
 

@@ -20,14 +20,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
-from enforcer.compiler.program import REST, UNCLASSED, AddressMap, Decider, NamespaceProgram, SidePolicy
+from enforcer.compiler.program import REST, UNCLASSED, AddressMap, Decider, SidePolicy
 from enforcer.compiler.sides import digest
 from enforcer.compiler.space import same_ends
 from enforcer.model import ICMP, ICMPV6, Action, Direction, Family
 from enforcer.ruleset import names
 from enforcer.ruleset.levels import Levels, levels
 from enforcer.ruleset.nft import (
-    DROP,
     RETURN,
     Chain,
     Counter,
@@ -36,15 +35,12 @@ from enforcer.ruleset.nft import (
     Interval,
     Key,
     Load,
-    Log,
     Match,
     Rule,
     Set,
     SetPriority,
-    Throttle,
     Verdict,
     goto,
-    jump,
     rule,
 )
 
@@ -57,11 +53,6 @@ DENIED, ALLOWED = FIRST_VERDICT, FIRST_VERDICT + 1
 """What verdict maps yield; no local class is as high."""
 
 DENY = goto(names.DENIED)
-
-FROM_NIC, TO_NIC, REPLY = "from", "to", "-reply"
-"""Prefixes of the deny log: whose NIC denied the packet, and whether it answers a flow that the other side opened."""
-LOGGED_BYTES = 128
-"""Enough for an IPv6 header, extensions and the ports behind them."""
 
 DECIDED = Chain(names.DECIDED, (rule(Match(Field.PRIORITY, ALLOWED), RETURN), rule(DENY)), fixed=True)
 
@@ -143,27 +134,6 @@ def _classify(addresses: AddressMap, field: Field, hosts: Set, pieces: Set) -> I
     yield rule(SetPriority(0))
     yield rule(Load((field,), hosts.name))
     yield rule(Match(Field.PRIORITY, 0), Load((field,), pieces.name))
-
-
-def denied_chains(namespace: NamespaceProgram) -> tuple[Chain, ...]:
-    """Build where the "no" of every policy ends: logged below the NIC's own limit, and dropped without an answer (S17).
-
-    A packet from a NIC meets it in prerouting, where there is no interface to go to yet; "reply": the flow was opened
-    by the other side. The first chain never changes, so that no transaction ever finds it empty.
-    """
-    config = namespace.deny_log
-    limit = (config.per_second, config.burst) if config.enabled else (0, 0)
-    rules = []
-    nowhere = Match(Field.OIF, 0), Match(Field.OIF, 0, "!=")
-    for prefix, nic, where in ((FROM_NIC, Field.IIF, nowhere[0]), (TO_NIC, Field.OIF, nowhere[1])):
-        throttle = Throttle(nic, names.DENIALS, *limit)
-        for direction, suffix in (("original", ""), ("reply", REPLY)):
-            log = (Log(config.group, prefix + suffix, LOGGED_BYTES),) if config.enabled else ()
-            rules.append(rule(where, Match(Field.CT_DIRECTION, direction), throttle, *log))
-    return (
-        Chain(names.DENIAL_LOG, tuple(rules), fixed=True),
-        Chain(names.DENIED, (rule(jump(names.DENIAL_LOG)), rule(DROP))),
-    )
 
 
 def by_address(policy: SidePolicy) -> bool:

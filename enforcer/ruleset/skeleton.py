@@ -41,7 +41,6 @@ from enforcer.ruleset.nft import (
 ALL_BITS = 0xFFFF_FFFF
 HIGH_PORT_BITS = 0xFC00
 """What the ports below 1024 have not: those of DHCP are among them."""
-NO_FLOW = "invalid, or related to no flow in force"
 SYN, FIN_SYN_RST_ACK = 0x02, 0x17
 _TCP_SECONDS = (("established", 600), ("fin_wait", 30))
 _UDP_SECONDS = (("unreplied", 30), ("replied", 180))
@@ -113,11 +112,11 @@ def in_force(namespace: NamespaceProgram, generation: int) -> Set:
 
 
 def stamp_bits(namespace: NamespaceProgram, generation: int) -> int:
-    """Shift a generation into the connection mark's own bits."""
+    """Shift a generation into the connection mark's own bits; all of them set is no generation, but a revoked flow."""
     mask = namespace.marks.connection_mask
     low = mask & -mask
     stamp = generation * low
-    if generation < 1 or stamp & ~mask:
+    if generation < 1 or stamp & ~mask or stamp == mask:
         raise ValueError(f"generation {generation} does not fit the mask 0x{mask:08x}")
     return stamp
 
@@ -137,9 +136,7 @@ def begins(dhcp: str) -> tuple[Rule, ...]:
         rule(
             Match(Field.L4PROTO, TCP),
             Match(Field.TCP_FLAGS, SYN, "!=", FIN_SYN_RST_ACK),
-            Counter(),
-            DROP,
-            comment="no SYN",
+            goto(names.REFUSED.format("syn")),
         ),
         rule(Match(Field.SOURCE_PORT, 0, "==", HIGH_PORT_BITS), Dispatch((Field.UDP_SOURCE_PORT,), dhcp)),
     )
@@ -188,7 +185,7 @@ def _dhcp_chains() -> tuple[Chain, ...]:
             ),
             fixed(
                 names.DHCP_SERVER[family],
-                rule(is_family, to_client, Counter(), DROP, comment="an instance is no DHCP server"),
+                rule(is_family, to_client, goto(names.REFUSED.format("dhcp"))),
             ),
             fixed(
                 names.DHCP_ANSWER[family],
@@ -226,7 +223,7 @@ def _known_from() -> tuple[Rule, ...]:
         rule(established, _IPV4, Dispatch((Field.IIF,), names.FROM[4])),
         rule(established, _IPV6, Dispatch((Field.IIF,), names.FROM[6])),
         rule(Match(Field.CT_STATE, "untracked"), goto(names.LINK_FROM)),
-        rule(Match(Field.CT_STATE, "invalid,related"), Counter(), DROP, comment=NO_FLOW),
+        rule(Match(Field.CT_STATE, "invalid,related"), goto(names.REFUSED.format("flow"))),
         rule(Counter(), DROP, comment="not in force"),
     )
 
@@ -239,7 +236,7 @@ def _known_to() -> tuple[Rule, ...]:
         rule(Match(Field.CT_STATE, "untracked"), goto(names.LINK_TO)),
         # This host's own errors about a flow that passed before; others' errors need a flow in force.
         rule(Match(Field.CT_STATE, "related"), Match(Field.FIB_SOURCE_TYPE, "local"), ACCEPT),
-        rule(Counter(), DROP, comment=NO_FLOW),
+        rule(goto(names.REFUSED.format("flow"))),
     )
 
 

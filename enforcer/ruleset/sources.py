@@ -41,7 +41,7 @@ def source_chains(namespace: NamespaceProgram) -> tuple[Chain, ...]:
         rule(Match(Field.ICMPV6_TYPE, SOLICIT), Match(Field.IPV6_SOURCE, "::"), checked, ACCEPT),
         rule(Match(Field.PROTOCOL, "ip"), InSet((Field.IIF,), names.FORWARDERS), checked, ACCEPT),
         rule(Match(Field.PROTOCOL, "ip6"), InSet((Field.IIF,), names.FORWARDERS), checked, ACCEPT),
-        rule(Counter(), DROP, comment="spoofed source"),
+        rule(goto(names.REFUSED.format("source"))),
     ]
     link = fixed(
         names.LINK_SOURCE,

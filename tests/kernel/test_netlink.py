@@ -24,6 +24,7 @@ from enforcer.errors import TransactionRefused
 from enforcer.model import DenyLog, Policy, host_layout, lab_layout, parse_policy
 from enforcer.ruleset import Ruleset, difference, fresh, lower, names, render
 from enforcer.ruleset.changes import AddChain, AddElements, AddSet, DeleteSet, changes
+from enforcer.ruleset.denials import REASONS
 from enforcer.ruleset.nft import Chain, Element, Field, Match, Set, jump, rule
 
 pytestmark = pytest.mark.kernel
@@ -202,11 +203,15 @@ def test_what_has_no_form_as_a_message_is_loaded_as_text(scratch: Scratch):
     assert "inet chain x_chain {" in objects(scratch.name)
 
 
+DROPPING = {names.DENIED, *map(names.REFUSED.format, REASONS)}
+"""Chains that others end in, whatever the policy."""
+
+
 def emptied(ruleset: Ruleset) -> Ruleset:
     """Leave the fixed chains and sets without elements: everything else is to be added."""
     tables = []
     for table in ruleset.tables:
-        chains = tuple(c for c in table.chains if c.name == names.DENIED or c.fixed)
+        chains = tuple(c for c in table.chains if c.name in DROPPING or c.fixed)
         sets = tuple(replace(entry, elements=()) for entry in table.sets if entry.fixed or entry.dynamic)
         tables.append(replace(table, sets=sets, chains=chains))
     return replace(ruleset, tables=tuple(tables))

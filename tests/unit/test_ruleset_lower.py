@@ -254,8 +254,8 @@ def reachable(chains: Mapping[str, Chain], found: Iterable[str]) -> set[str]:
 def test_the_generation_is_shifted_into_the_mask_and_must_fit_it():
     program = compiled(three_hosts("marks: {connection_mask: 0x00ff0000}"))
     assert stamp_bits(program, 1) == 0x0001_0000
-    assert stamp_bits(program, 255) == 0x00FF_0000
-    for generation in (0, 256, -1):
+    assert stamp_bits(program, 254) == 0x00FE_0000
+    for generation in (0, 255, 256, -1):  # all bits set: a flow that was revoked
         with pytest.raises(ValueError, match="does not fit"):
             stamp_bits(program, generation)
 

@@ -1,4 +1,4 @@
-"""The ledger of hits and the packets denied to each NIC, kept up to date and kept for a next life.
+"""The ledger of hits and what is counted for each NIC, kept up to date and kept for a next life.
 
     tick ──read──▶ counters of every namespace ──▶ ledger ──remember──▶ Store (a note)
     commit ──leaving──▶ the counters of what is about to be deleted ──▶ ledger
@@ -11,7 +11,8 @@ from __future__ import annotations
 import sys
 import threading
 import time
-from collections.abc import Callable, Collection
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable
 from typing import Protocol
 
 from enforcer.agent.seeing.hits import Hits, Ledger, RuleHits
@@ -19,9 +20,14 @@ from enforcer.agent.store import Store
 from enforcer.dataplane import counters
 from enforcer.errors import EnforcerError
 from enforcer.model import Policy
-from enforcer.ruleset.names import DENIALS
+from enforcer.ruleset.names import DENIALS, REFUSALS, REVOKED
 
 NOTE = "hits"
+BY_NIC = (("inet", DENIALS), ("inet", REFUSALS), ("netdev", REFUSALS), ("inet", REVOKED))
+"""Sets in which packets count for the NIC whose index is the key."""
+LOGGED = frozenset((DENIALS, REFUSALS))
+"""Those whose packets are told in the log, as far as it goes."""
+BEGUN = "begun"
 KEEP_EVERY = 30.0
 """Seconds of counting that a crash may cost those rules whose maps are deleted just then; all others lose nothing."""
 
@@ -43,8 +49,8 @@ class Counting:
         self._store, self._failed = store, failed
         self._lock = threading.Lock()
         self._ledger = Ledger(time.time())
-        self._denied: dict[str, int] = {}
-        self._seen: dict[str, dict[bytes, int]] = {}
+        self._of_nics: dict[str, Counter[str]] = {name: Counter() for name in (DENIALS, REFUSALS, REVOKED, BEGUN)}
+        self._seen: dict[tuple[str, str, str], dict[bytes, int]] = {}
         self._kept = time.monotonic()
         self._kept_text = ""
 
@@ -69,26 +75,35 @@ class Counting:
             self._ledger.take(netns, found, time.time(), whole=False)
 
     def read(self, places: Places) -> dict[str, int]:
-        """Read all counters; return how many packets each NIC was denied since the last reading, if there was one."""
-        grown: dict[str, int] = {}
+        """Read all counters; return how many packets of each NIC could have been told since the last reading."""
+        grown: Counter[str] = Counter()
         for netns in places.namespaces():
             try:
                 with self._lock:  # what is read must not be older than what a commit has read meanwhile
                     self._ledger.take(netns, counters.read(netns), time.time())
-                found = counters.by_key(netns, "inet", DENIALS)
+                for family, name in BY_NIC:
+                    self._read_nics(places, netns, family, name, grown)
             except (EnforcerError, OSError):
                 continue  # the namespace is gone, or not there yet: status says so
-            seen = self._seen.get(netns)
-            self._seen[netns] = found
-            for key, packets in found.items():
-                before = seen.get(key, 0) if seen else 0
-                more = packets - before if packets >= before else packets
-                if more and (nic := places.nic_of(netns, int.from_bytes(key, sys.byteorder))):
-                    with self._lock:
-                        self._denied[nic] = self._denied.get(nic, 0) + more
-                    if seen is not None:
-                        grown[nic] = grown.get(nic, 0) + more
         return grown
+
+    def _read_nics(self, places: Places, netns: str, family: str, name: str, grown: Counter[str]) -> None:
+        found = counters.by_key(netns, family, name)
+        seen = self._seen.get((netns, family, name))
+        self._seen[netns, family, name] = found
+        for key, packets in found.items():
+            before = seen.get(key, 0) if seen else 0
+            more = packets - before if packets >= before else packets
+            if more and (nic := places.nic_of(netns, int.from_bytes(key, sys.byteorder))):
+                with self._lock:
+                    self._of_nics[name][nic] += more
+                if seen is not None and name in LOGGED:
+                    grown[nic] += more
+
+    def begun(self, nics: Iterable[str]) -> None:
+        """Count flows that NICs let pass, one for each mention."""
+        with self._lock:
+            self._of_nics[BEGUN].update(nics)
 
     def keep(self, policy: Policy, *, now: bool = False) -> None:
         """Write what was counted, if it is time; rules that are new are counted from here on."""
@@ -115,10 +130,10 @@ class Counting:
         with self._lock:
             return self._ledger.reasons()
 
-    def denied(self) -> dict[str, int]:
-        """Return the packets that each NIC was denied, in this life of the daemon."""
+    def of_nics(self, name: str) -> dict[str, int]:
+        """Return what was counted for each NIC in this life of the daemon, in one of the sets or as flows begun."""
         with self._lock:
-            return dict(self._denied)
+            return dict(self._of_nics[name])
 
     @property
     def since(self) -> float:

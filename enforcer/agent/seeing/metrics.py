@@ -2,7 +2,7 @@
 
 `Measuring` is an observer that counts and passes on to the one that writes the log. `text()` is the whole page.
 
-Cardinality is bounded: one series for each rule and two or three for each NIC, the first `MOST_SERIES` of them by name;
+Cardinality is bounded: one series for each rule and some for each NIC, the first `MOST_SERIES` of them by name;
 what is left is added up under the name `(others)`. No label ever holds an address, a port or a message.
 """
 
@@ -15,8 +15,10 @@ from prometheus_client import CollectorRegistry, Counter, Histogram, generate_la
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
 from enforcer.agent.observer import Observer
+from enforcer.agent.seeing.counting import BEGUN
 from enforcer.agent.seeing.hits import RuleHits
 from enforcer.dataplane import Committed
+from enforcer.ruleset.names import DENIALS, REFUSALS, REVOKED
 
 Labels = TypeVar("Labels", bound=tuple[str, ...])
 MOST_SERIES = 10_000
@@ -36,8 +38,11 @@ class Source(Protocol):
     def reasons(self) -> dict[str, int]:
         """Return packets that no rule decided about, by reason."""
 
-    def denied(self) -> dict[str, int]:
-        """Return denied packets by NIC."""
+    def of_nics(self, name: str) -> dict[str, int]:
+        """Return what was counted for each NIC under a name; empty: it is not counted."""
+
+    def flows_missed(self) -> int:
+        """Return how often the kernel had no room to tell of new flows."""
 
     def traffic(self) -> dict[str, tuple[int, int]]:
         """Return packets from and to each NIC, as its interface counts them."""
@@ -123,14 +128,31 @@ class _Collector:
         yield _filled(rules, hits, (OTHERS, OTHERS))
         dropped = CounterMetricFamily("enforcer_dropped_packets", "Packets dropped by no rule", labels=["reason"])
         yield _filled(dropped, {(reason,): count for reason, count in self._source.reasons().items()}, (OTHERS,))
-        denied = CounterMetricFamily("enforcer_nic_denied_packets", "Packets that policies denied", labels=["nic"])
-        yield _filled(denied, {(nic,): count for nic, count in self._source.denied().items()}, (OTHERS,))
+        yield from self._of_nics()
         passed = CounterMetricFamily(
             "enforcer_nic_packets", "Packets on the NIC's interface", labels=["nic", "direction"]
         )
         ways = (("egress", 0), ("ingress", 1))
         traffic = {(nic, way): both[at] for nic, both in self._source.traffic().items() for way, at in ways}
         yield _filled(passed, traffic, (OTHERS, OTHERS))
+
+    def _of_nics(self) -> Iterator[Metric]:
+        ask = self._source.of_nics
+        denied = CounterMetricFamily("enforcer_nic_denied_packets", "Packets that policies denied", labels=["nic"])
+        yield _by_nic(denied, ask(DENIALS))
+        refused = CounterMetricFamily("enforcer_nic_refused_packets", "Packets that checks dropped", labels=["nic"])
+        yield _by_nic(refused, ask(REFUSALS))
+        revoked = CounterMetricFamily("enforcer_nic_revoked_flows", "Flows that a change has cut", labels=["nic"])
+        yield _by_nic(revoked, ask(REVOKED))
+        if begun := ask(BEGUN):
+            accepted = CounterMetricFamily("enforcer_nic_accepted_flows", "New flows that passed", labels=["nic"])
+            yield _by_nic(accepted, begun)
+            missed = self._source.flows_missed()
+            yield CounterMetricFamily("enforcer_flows_missed", "Times that flows were missed", value=missed)
+
+
+def _by_nic(family: CounterMetricFamily, counts: Mapping[str, int]) -> CounterMetricFamily:
+    return _filled(family, {(nic,): count for nic, count in counts.items()}, (OTHERS,))
 
 
 def _conntrack(rows: Iterable[dict[str, Any]]) -> Iterator[Metric]:

@@ -11,11 +11,13 @@ reverse (design §3), so its ports change places.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from enforcer.dataplane.conntrack import Tracked
-from enforcer.dataplane.nflog import Denied
+from enforcer.dataplane.nflog import ARP, Denied
 from enforcer.model import ICMP, ICMPV6, TCP, UDP, Direction, IPAddress, NicRef, Policy, Traffic, host_layout
+from enforcer.ruleset.denials import FROM_NIC, REASONS, REFUSED, REPLY
 from enforcer.semantics import Oracle, SideVerdict, evaluate_side
 
 ACCEPTED, DENIED = "accepted", "denied"
@@ -65,13 +67,21 @@ class Naming:
         ref = self._by_interface.get((netns, interface))
         if ref is None:
             return None
-        outward, reply = packet.way.startswith("from"), packet.way.endswith("reply")
+        outward, reply = packet.way.startswith(FROM_NIC), packet.way.endswith(REPLY)
         peer = packet.destination if outward else packet.source
+        if REFUSED in packet.way:
+            return _refused(netns, ref, packet, peer, outward=outward)
         direction = Direction.EGRESS if outward != reply else Direction.INGRESS
         ports = (packet.source_port, packet.destination_port)
         traffic = _traffic(packet.protocol, *(reversed(ports) if reply and packet.protocol in (TCP, UDP) else ports))
         said = evaluate_side(self._oracle, ref, direction, peer, traffic)
         return self._seen(DENIED, netns, ref, direction, peer, traffic, said, reply=reply)
+
+    def ends(self, netns: str, flow: Tracked) -> Iterator[str]:
+        """Yield the NICs that let a new flow pass, as far as they are ours: its sender's, its receiver's."""
+        for address in (flow.original.source, flow.reply.source):
+            if (ref := self._by_address.get((netns, address))) is not None:
+                yield ref.label
 
     def begun(self, netns: str, flow: Tracked) -> list[Seen]:
         """Name what let a new flow pass: the NIC that sent it and the one that it went to, as far as they are ours.
@@ -109,6 +119,16 @@ class Naming:
         return Seen(
             verdict, ref.label, netns, direction.value, str(peer), str(traffic), group, rule, reason, reply=reply
         )
+
+
+def _refused(netns: str, ref: NicRef, packet: Denied, peer: IPAddress, *, outward: bool) -> Seen:
+    """Tell of a packet that a check refused before any policy was asked about it."""
+    key = packet.way.partition(REFUSED)[2]
+    reason = REASONS.get(key, key) + (f" {packet.source}" if key == "source" else "")
+    direction = Direction.EGRESS if outward else Direction.INGRESS
+    ports = packet.source_port, packet.destination_port
+    protocol = "arp" if packet.protocol == ARP else str(_traffic(packet.protocol, *ports))
+    return Seen(DENIED, ref.label, netns, direction.value, str(peer), protocol, "", "", reason)
 
 
 def _traffic(protocol: int, first: int | None, second: int | None) -> Traffic:

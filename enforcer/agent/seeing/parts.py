@@ -15,7 +15,7 @@ from wsgiref.simple_server import WSGIServer
 from prometheus_client import start_http_server
 
 from enforcer.agent.observer import Observer
-from enforcer.agent.seeing.counting import Counting
+from enforcer.agent.seeing.counting import BEGUN, Counting
 from enforcer.agent.seeing.hits import RuleHits
 from enforcer.agent.seeing.metrics import Measuring
 from enforcer.agent.seeing.tracing import Traces
@@ -39,15 +39,18 @@ class Seeing:
         self._in_force: Callable[[], Policy] = _nothing_yet
         self._watching: Watching | None = None
         self._server: WSGIServer | None = None
+        self._count_flows = False
         self._warned: tuple[Policy | None, list[dict[str, str]]] = (None, [])
 
-    def start(self, in_force: Callable[[], Policy], metrics_listen: str = "") -> None:
+    def start(self, in_force: Callable[[], Policy], metrics_listen: str = "", *, count_flows: bool = False) -> None:
         """Begin to see, once there is a policy in force; show the metrics at an `address:port`, too, if that is given.
 
-        An address that cannot be had is reported, and hinders nothing.
+        An address that cannot be had is reported, and hinders nothing. `count_flows`: the flows of each NIC as well,
+        which costs each of them something.
         """
+        self._count_flows = count_flows
         self._in_force = in_force
-        self._watching = Watching(in_force, self.counting, self.traces, self.measuring.failed)
+        self._watching = Watching(in_force, self.counting, self.traces, self.measuring.failed, count_flows=count_flows)
         self.measuring.show(self)
         self._watching.start()
         if metrics_listen:
@@ -103,10 +106,16 @@ class Seeing:
         """Return packets that no rule decided about, by reason."""
         return {reason: hits.hits for reason, hits in self.counting.reasons().items()}
 
-    def denied(self) -> dict[str, int]:
-        """Return denied packets by NIC, 0 for those that were denied none."""
+    def of_nics(self, name: str) -> dict[str, int]:
+        """Return what was counted for each NIC, 0 for those with nothing; empty: it is not counted."""
+        if name == BEGUN and not self._count_flows:
+            return {}
         nics = {ref.label: 0 for ref in self._in_force().nics() if ref.nic.interface}
-        return {**nics, **self.counting.denied()}
+        return {**nics, **self.counting.of_nics(name)}
+
+    def flows_missed(self) -> int:
+        """Return how often the kernel had no room to tell of new flows."""
+        return self._watching.flows_missed if self._watching is not None else 0
 
     def traffic(self) -> dict[str, tuple[int, int]]:
         """Return the packets from and to each NIC, as its interface counts them."""

@@ -27,6 +27,7 @@ from enforcer.agent.seeing.naming import Naming, Seen
 from enforcer.agent.seeing.tracing import Traces
 from enforcer.dataplane import namespaces
 from enforcer.dataplane.beginnings import BeginningSocket
+from enforcer.dataplane.conntrack import Tracked
 from enforcer.dataplane.nflog import DenialSocket
 from enforcer.dataplane.notices import LinkSocket
 from enforcer.errors import EnforcerError
@@ -55,7 +56,10 @@ class Watching:
         counting: Counting,
         traces: Traces,
         failed: Callable[[str, str], None],
+        *,
+        count_flows: bool = False,
     ) -> None:
+        self._count_flows, self.flows_missed = count_flows, 0
         self._in_force, self._counting, self._traces, self._failed = in_force, counting, traces, failed
         self._log = structlog.get_logger("enforcer")
         self._naming = Naming(in_force())
@@ -125,10 +129,17 @@ class Watching:
             if isinstance(source, DenialSocket):
                 self._hear_denials(key.data, source)
             else:
-                self._traces.tell(seen for flow in source.read() for seen in self._naming.begun(key.data, flow))
+                self._hear_beginnings(key.data, source.read())
+                self.flows_missed += source.lost - before
                 self._traces.miss(source.lost - before)
         if time.monotonic() >= self._next_reading:
             self._read()
+
+    def _hear_beginnings(self, netns: str, flows: list[Tracked]) -> None:
+        if self._count_flows:
+            self._counting.begun(nic for flow in flows for nic in self._naming.ends(netns, flow))
+        if self._traces:
+            self._traces.tell(seen for flow in flows for seen in self._naming.begun(netns, flow))
 
     def _hear_denials(self, netns: str, source: DenialSocket) -> None:
         lines: list[Seen] = []
@@ -184,7 +195,7 @@ class Watching:
                 log = self._open(netns, partial(DenialSocket, netns, group))
                 if log is not None:
                     self._denials[netns] = ((number, group), log)
-        wanted = self._netns if self._traces else ()
+        wanted = self._netns if self._traces or self._count_flows else ()
         for netns in self._beginnings.keys() - set(wanted):
             self._drop(self._beginnings.pop(netns))
         for netns in wanted:
