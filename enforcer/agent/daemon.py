@@ -93,8 +93,7 @@ class Daemon:
         listener.start()
         seeing.counting.begin()
         loop.begin()
-        watched = self._config
-        seeing.start(lambda: loop.in_force[1].policy, watched.metrics_listen, count_flows=watched.count_flows)
+        seeing.start(lambda: loop.in_force[1].policy, self._config)
         proposals = Proposals(store, mailbox, loop.last, self._observer.failed)
         audit = Audit(kernel, mailbox, lambda: self._config.audit_seconds, self._observer.failed)
         looping = threading.Thread(target=self._loop, args=(loop,), name="loop")

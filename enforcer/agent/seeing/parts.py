@@ -14,6 +14,7 @@ from wsgiref.simple_server import WSGIServer
 
 from prometheus_client import start_http_server
 
+from enforcer.agent.config import Config
 from enforcer.agent.observer import Observer
 from enforcer.agent.seeing.counting import BEGUN, Counting
 from enforcer.agent.seeing.hits import RuleHits
@@ -42,15 +43,16 @@ class Seeing:
         self._count_flows = False
         self._warned: tuple[Policy | None, list[dict[str, str]]] = (None, [])
 
-    def start(self, in_force: Callable[[], Policy], metrics_listen: str = "", *, count_flows: bool = False) -> None:
-        """Begin to see, once there is a policy in force; show the metrics at an `address:port`, too, if that is given.
+    def start(self, in_force: Callable[[], Policy], config: Config) -> None:
+        """Begin to see, once there is a policy in force; show the metrics at `metrics_listen`, too, if that is given.
 
-        An address that cannot be had is reported, and hinders nothing. `count_flows`: the flows of each NIC as well,
-        which costs each of them something.
+        An address that cannot be had is reported, and hinders nothing.
         """
-        self._count_flows = count_flows
+        self._count_flows, metrics_listen = config.count_flows, config.metrics_listen
         self._in_force = in_force
-        self._watching = Watching(in_force, self.counting, self.traces, self.measuring.failed, count_flows=count_flows)
+        self._watching = Watching(
+            in_force, self.counting, self.traces, self.measuring.failed, count_flows=self._count_flows
+        )
         self.measuring.show(self)
         self._watching.start()
         if metrics_listen:
