@@ -168,3 +168,12 @@ def test_what_has_a_fresh_name_is_all_that_stands_for_content_and_nothing_else()
             keeps = entry.fixed or entry.dynamic
             assert renamed.name == (entry.name if keeps else names.FRESH.format(entry.name, 1))
     assert render(other).replace("_fresh1", "") == render(ONE)
+
+
+def test_what_has_counted_hits_and_goes_is_named_before_it_goes():
+    gone = {name for there in present(ONE).values() for name in there.maps | there.chains}
+    gone -= {name for there in present(OTHER).values() for name in there.maps | there.chains}
+    counted = {entry.name for table in ONE.tables for entry in table.sets if entry.counted}
+    counting = {name for name in gone if name.startswith("policy_") or name in counted}
+    assert {name.partition("_")[0] for name in counting} == {"policy", "verdict"}
+    assert difference(OTHER, present(ONE)).doomed == counting
