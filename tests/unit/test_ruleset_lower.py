@@ -31,6 +31,7 @@ from enforcer.ruleset.nft import (
     Verdict,
 )
 from enforcer.ruleset.nics import link_local
+from enforcer.ruleset.policies import classifier, spliced_hosts
 from enforcer.ruleset.skeleton import stamp_bits
 
 RULES = """
@@ -346,3 +347,12 @@ def test_what_verdict_maps_weigh_can_be_let_go_and_every_change_is_as_before(one
     assert changes(before, lighter.lower(first, 1)) == Changes(), "nothing differs"
     found = changes(before, lighter.lower(later, 2, edition=2))
     assert found == changes(heavier.lower(first, 1), heavier.lower(later, 2, edition=2))
+
+
+def test_hosts_that_begin_and_cease_to_be_are_lowered_as_if_there_had_been_nothing_before():
+    some = compiled(three_hosts(RULES)).addresses[0]
+    none, one = replace(some, hosts=()), replace(some, hosts=some.hosts[:1])
+    assert some.hosts
+    for before in (some, one, none):
+        for after in (some, one, none):
+            assert spliced_hosts(classifier(before, 1), before, after) == classifier(after, 1)
