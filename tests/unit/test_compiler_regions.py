@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from enforcer.compiler.effective import EffectiveRule
 from enforcer.compiler.program import Region, Span
-from enforcer.compiler.regions import paint, regions
+from enforcer.compiler.regions import above, paint, painting, regions, stack
 from enforcer.compiler.show import show_region
 from enforcer.model import Family, Rule
 
@@ -47,17 +47,28 @@ def test_the_first_rule_that_covers_a_port_decides_it_s7():
 
 
 def test_protocols_side_by_side_that_are_decided_alike_are_one_region():
-    assert shown(
+    rules = (
         rule("ssh", protocol="tcp", multiport="22", action="deny"),
         rule("all"),
         rule("udp", protocol="udp", action="deny"),
         rule("gre", protocol="gre", action="deny"),
-    ) == [
+    )
+    own, rest = painting(rules, (0, 1), 4), painting(rules, (2, 3), 4)
+    assert [show_region(region) for region in stack(above(own, rest), rules)] == [
         "0–5 → allow Sg/all",
         "tcp 0–21 → allow Sg/all",
         "tcp 22 → deny Sg/ssh",
         "tcp 23–65535 → allow Sg/all",
         "7–255 → allow Sg/all",
+    ]
+
+
+def test_icmp_types_side_by_side_that_are_decided_alike_are_one_region():
+    assert shown(rule("ping", protocol="icmp", icmp_type=8, action="deny"), rule("icmp", protocol="icmp")) == [
+        "icmp types 0.0–0.255 → deny Sg/ping",
+        "icmp types 1.0–7.255 → allow Sg/icmp",
+        "icmp types 8.0–8.255 → deny Sg/ping",
+        "icmp types 9.0–255.255 → allow Sg/icmp",
     ]
 
 
