@@ -162,11 +162,14 @@ def test_every_hook_is_where_the_design_says():
 
 def test_a_device_is_closed_before_anything_else_sees_its_frames_s19():
     closed = {
-        chain.name: (chain.hook.hook, chain.hook.priority, chain.rules[0].statements[-1])
+        chain.name: (chain.hook.hook, chain.hook.priority, chain.rules[0].statements[-1], chain.fixed)
         for chain in lower(compiled(three_hosts()), absent=("v-ecs-a",), closed=("v-ecs-a",)).table("netdev").chains
         if chain.hook and chain.name.startswith("closed")
     }
-    assert closed == {"closed_in_v-ecs-a": ("ingress", -300, DROP), "closed_out_v-ecs-a": ("egress", -300, DROP)}
+    assert closed == {
+        "closed_in_v-ecs-a": ("ingress", -300, DROP, True),
+        "closed_out_v-ecs-a": ("egress", -300, DROP, True),
+    }
 
 
 def test_idle_timeouts_are_those_of_the_cloud_s13():
