@@ -11,7 +11,7 @@ wrong in its own words, with the line.
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from enforcer.dataplane import libnftables
 from enforcer.dataplane.namespaces import entered
@@ -35,7 +35,7 @@ def load(ruleset: Ruleset) -> None:
 
 def load_raw(ruleset: Ruleset) -> None:
     """Do so by messages alone. Raises Untold as well, and KeyError for an interface that is not there."""
-    _send(ruleset.namespace, tuple(whole(ruleset, _indexes(ruleset.namespace))))
+    _send(ruleset.namespace, whole(ruleset, _indexes(ruleset.namespace)))
 
 
 class Steps:
@@ -85,7 +85,7 @@ def _indexes(netns: str) -> dict[str, int]:
         return {name: index for index, name in socket.if_nameindex()}
 
 
-def _send(netns: str, batch: Sequence[Message]) -> None:
+def _send(netns: str, batch: Iterable[Message]) -> None:
     channel = Channel(netns)
     try:
         channel.commit(batch)

@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from functools import cache
 from ipaddress import ip_address
 
-from pyroute2 import IPRoute
 from pyroute2.netlink.nfnetlink.nfctsocket import NFCTSocket
 
 from enforcer.dataplane import libnftables
 from enforcer.dataplane.namespaces import entered
 from enforcer.dataplane.netlink.wire import HEADER, REQUEST, attributes, messages, text
+from enforcer.dataplane.notices import Link, LinkSocket, by_name
 from enforcer.errors import AttachmentRefused
 from enforcer.model import IPAddress
 from enforcer.ruleset import Present
@@ -87,15 +87,12 @@ def links(netns: str, interfaces: Collection[str]) -> Links:
 
     Raises AttachmentRefused naming every such interface, its master and the mend.
     """
-    with entered(netns), IPRoute() as route:
-        found = {link.get("ifname"): link for link in route.get_links()}
+    with LinkSocket(netns) as socket_:
+        by_index = socket_.dump()
+    found = by_name(by_index)
     wanted = sorted(set(interfaces))
-    refused = []
-    by_index = {link["index"]: link for link in found.values()}
-    for name in wanted:
-        master = found[name].get("master") if name in found else None
-        if master:
-            refused.append(_master_text(name, by_index.get(master)))
+    ports = (found[name] for name in wanted if name in found and found[name].master)
+    refused = [_master_text(port.name, by_index.get(port.master)) for port in ports]
     if refused:
         raise AttachmentRefused("\n".join(refused))
     there = frozenset(name for name in wanted if name in found)
@@ -122,11 +119,8 @@ def looked_up(netns: str, interfaces: Collection[str]) -> dict[str, tuple[int, b
     return found
 
 
-def _master_text(name: str, master: object) -> str:
-    label, kind = "another interface", "master"
-    if master is not None:
-        label = str(master.get("ifname"))  # type: ignore[attr-defined]
-        kind = str(master.get(("linkinfo", "kind")) or "master")  # type: ignore[attr-defined]
+def _master_text(name: str, master: Link | None) -> str:
+    label, kind = (master.name, master.kind or "master") if master else ("another interface", "master")
     return (
         f"interface {name}: is a port of the {kind} {label}, so the enforcer would not see its packets; "
         f"take it out of {label} and route to it, or leave the NIC out of this policy"

@@ -13,7 +13,7 @@ import errno
 import os
 import socket
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 from enforcer.dataplane.namespaces import entered
@@ -48,24 +48,31 @@ class Channel:
         """End it."""
         self._socket.close()
 
-    def commit(self, batch: Sequence[Message]) -> None:
-        """Carry out a batch as one transaction.
+    def commit(self, batch: Iterable[Message]) -> None:
+        """Carry out a batch as one transaction; its messages are asked for one by one, and not kept.
 
         Raises TransactionRefused naming the object and the reason, and then nothing has changed; OutcomeUnknown when
         the answer is lost.
         """
-        if not batch:
-            return
         self._sequence = first = (self._sequence + 1) & 0x3FFF_FFFF
-        parts = [message(_BEGIN, 0, 0, b"", first, SUBSYSTEM)]
-        parts += [each.numbered(first + at) for at, each in enumerate(batch[:-1], 1)]
-        last = first + len(batch)
-        parts += [batch[-1].numbered(last, ACK), message(_END, 0, 0, b"", last + 1, SUBSYSTEM)]
-        self._sequence = last + 1
-        self._send(b"".join(parts))
-        self._answer(first, last, batch)
+        data = bytearray(message(_BEGIN, 0, 0, b"", first, SUBSYSTEM))
+        about: list[str] = []
+        last: Message | None = None
+        for each in batch:
+            if last is not None:
+                data += last.numbered(first + len(about))
+            about.append(each.about)
+            last = each
+        if last is None:
+            return
+        end = first + len(about)
+        data += last.numbered(end, ACK)
+        data += message(_END, 0, 0, b"", end + 1, SUBSYSTEM)
+        self._sequence = end + 1
+        self._send(data)
+        self._answer(first, end, about)
 
-    def _send(self, data: bytes) -> None:
+    def _send(self, data: bytearray) -> None:
         if len(data) > MOST_BYTES:
             raise TransactionRefused(f"{self._place()}: a change of {len(data)} bytes is too large")
         if len(data) > self._room:
@@ -82,7 +89,7 @@ class Channel:
                 ) from error
             return
 
-    def _answer(self, first: int, last: int, batch: Sequence[Message]) -> None:
+    def _answer(self, first: int, last: int, abouts: Sequence[str]) -> None:
         acknowledged = lost = False
         refused: tuple[int, str] | None = None
         while True:
@@ -104,7 +111,7 @@ class Channel:
                 if number == 0:
                     acknowledged = acknowledged or sequence == last
                 elif refused is None:
-                    about = batch[sequence - first - 1].about if sequence > first else "the transaction"
+                    about = abouts[sequence - first - 1] if sequence > first else "the transaction"
                     refused = (number, about)
         if refused is not None:
             raise TransactionRefused(f"{self._place()}: {refused[1]}: nftables refused it ({os.strerror(refused[0])})")
