@@ -80,7 +80,7 @@ def compile_command(
     if vpc is not None and vpc not in (known := [each.name for each in loaded.vpcs]):
         raise UsageError(f"--vpc {vpc!r}: is not defined in {policy}; its VPCs are {', '.join(known) or 'none'}")
     mask = loaded.marks.connection_mask
-    if generation > (most := mask // (mask & -mask)):
+    if generation > (most := mask // (mask & -mask) - 1):  # all bits set: a flow that was revoked
         raise UsageError(f"--generation {generation}: does not fit into the mask 0x{mask:08x}; {most} is the largest")
     chosen = [
         (space, namespace)
