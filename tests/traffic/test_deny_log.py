@@ -9,12 +9,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import frames
 import pytest
 import structlog
 from byhand import Host, by_hand
 from harness import groups, reaches, until
 
 from enforcer.agent.observer import configure
+from enforcer.agent.seeing import watching
 from enforcer.agent.seeing.counting import Counting
 from enforcer.agent.seeing.naming import Seen
 from enforcer.agent.seeing.tracing import Traces
@@ -167,6 +169,63 @@ def test_a_noisy_nic_leaves_room_for_the_lines_of_others_and_everything_is_count
         assert 5 <= seen.count("from") < 100
         assert sorted(counters.by_key(host.router, "inet", "denied_nic").values()) == [1, 1000]
         assert log.lost == 0
+
+
+def test_of_very_many_denied_packets_a_second_has_so_many_lines_and_the_rest_is_counted(
+    host: Host, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    """However much a NIC's limit lets through; no packet is forgotten: it has a line, or is among those left out."""
+    monkeypatch.setattr(watching, "READ_EVERY", 0.2)
+    configure("info")
+    wide = RULES + "deny_log: {per_second: 10000, burst: 10000}\n"
+    host.apply(wide)
+    told = left_out = 0
+
+    def heard() -> int:
+        nonlocal told, left_out
+        for line in map(json.loads, capsys.readouterr().err.splitlines()):
+            told += line["event"] == "denied" and line["nic"] == "ecs-a"
+            left_out += line["packets"] if line["event"] == "denied_left_out" and line["nic"] == "ecs-a" else 0
+        return told + left_out
+
+    with seeing(host, wide, tmp_path) as sight:
+        until(lambda: sight.watching._denials, "it listens")
+        sight.watching.read_now()
+        begun = time.monotonic()
+        with host.udp("a") as noisy:
+            for _ in range(3000):
+                noisy.sendto(b"x", (host.address("b"), 53))
+        until(lambda: heard() >= 3000, "each has a line or is left out")
+        seconds = int(time.monotonic() - begun) + 2  # those that were begun count as well
+        assert 0 < told <= watching.MOST_LINES * seconds
+        assert told + left_out == 3000
+        assert left_out > 0 or seconds > 3000 // watching.MOST_LINES, "so many in so short a time"
+    structlog.reset_defaults()
+
+
+def test_followers_hear_what_they_asked_for(host: Host, tmp_path: Path):
+    """`--nic` and `--proto`, each alone and both; denied and accepted flows alike."""
+    host.apply(RULES)
+    with (
+        seeing(host, RULES, tmp_path) as sight,
+        sight.traces.follow() as everything,
+        sight.traces.follow(nic="ecs-b") as of_nic,
+        sight.traces.follow(protocol="icmp") as of_protocol,
+        sight.traces.follow(nic="ecs-a", protocol="udp") as of_both,
+    ):
+        until(lambda: sight.watching._beginnings and sight.watching._denials, "it listens")
+        assert send(host, "a", "b", 80) == 1
+        assert send(host, "a", "b", 53) == 0
+        echo = frames.echo(host.address("a"), host.address("b"))
+        host.frames("a").send(frames.frame(echo, source="fa:16:3e:00:00:0a", to=host.mac("tap-a")))
+        found: list[Seen] = []
+        until(lambda: found.extend(everything.take()[0]) or len(found) >= 4, "four lines")
+        heard = {(each.verdict, each.nic, each.protocol) for each in found}
+        out, through = ("accepted", "ecs-a", "udp/80"), ("accepted", "ecs-b", "udp/80")
+        dns, ping = ("denied", "ecs-a", "udp/53"), ("denied", "ecs-a", "icmp/8/0")
+        assert heard == {out, through, dns, ping}
+        for following, wanted in ((of_nic, {through}), (of_protocol, {ping}), (of_both, {out, dns})):
+            assert {(each.verdict, each.nic, each.protocol) for each in following.take()[0]} == wanted
 
 
 def test_a_flow_that_a_change_has_cut_is_told_with_the_rule_that_cuts_it(host: Host, tmp_path: Path):

@@ -65,8 +65,8 @@ def hits(daemon: Daemon, *words: str) -> dict[str, int]:
     return {f"{row['group']}/{row['rule']}": row["hits"] for row in rows if row["group"] != "default"}
 
 
-def test_hits_outlive_changes_restarts_and_crashes(host: Host, tmp_path: Path):
-    """Each flow once, whatever replaced the maps that counted it: another policy, a new life, a flushed ruleset."""
+def test_hits_outlive_changes_and_restarts(host: Host, tmp_path: Path):
+    """Each flow once, whatever replaced the maps that counted it: another policy, a new life."""
     with running(host, tmp_path) as daemon:
         assert send(host, 80, 3) == 3
         assert send(host, 99, 2) == 0
@@ -82,6 +82,23 @@ def test_hits_outlive_changes_restarts_and_crashes(host: Host, tmp_path: Path):
         daemon.start()
         assert hits(daemon)["Sg-B/web"] == 8
         assert "Sg-B/web" in enforcer(daemon, "hits")
+
+
+def test_hits_outlive_a_kill_and_a_foreign_flush(host: Host, tmp_path: Path):
+    """A kill loses nothing, not even what is counted while nobody lives; a flush loses nothing that was read before."""
+    with running(host, tmp_path) as daemon:
+        assert send(host, 80, 3) == 3
+        daemon.kill()
+        assert send(host, 80, 2) == 2
+        daemon.start()
+        before = document(daemon, "hits")
+        assert hits(daemon) == {"Sg-A/out": 5, "Sg-B/web": 5, "Sg-B/idle": 0, "Sg-B/off": 0}
+        host.run(host.router, "nft", "flush", "ruleset")
+        until(lambda: daemon.logged("repaired"), "it is repaired")
+        assert send(host, 80, 2) == 2
+        assert hits(daemon)["Sg-B/web"] == 7
+        assert hits(daemon, "--unused") == {"Sg-B/idle": 0}
+        assert document(daemon, "hits")["since"] == before["since"]
 
 
 def test_status_says_whether_all_is_as_wanted(host: Host, tmp_path: Path):
