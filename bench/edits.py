@@ -12,7 +12,7 @@ from typing import Any, Protocol
 from bench.estate import GROUPS_OF_A_LIST, document
 from enforcer.model import AddressGroup, Policy, Rule, parse_policy
 
-ENTRIES = ["198.51.100.1", "198.51.100.64/26"]
+ADDRESS_GROUPS = {"hosts": "198.51.100.1", "ranges": "198.51.100.64/26"}
 
 
 class Changing(Protocol):
@@ -26,11 +26,11 @@ class Changing(Protocol):
 
 
 def with_addresses(written: dict[str, Any]) -> dict[str, Any]:
-    """Let the first group of each list have a rule about one address group."""
+    """Let the first group of each list have a rule about each of two address groups."""
     for group in written["security_groups"]:
         if group["name"].startswith("g-") and group["name"].endswith("-0"):
-            group["rules"].append({"id": "listed", "direction": "ingress", "remote_address_group": "listed"})
-    return {**written, "address_groups": [{"name": "listed", "entries": ENTRIES}]}
+            group["rules"] += [{"id": a, "direction": "ingress", "remote_address_group": a} for a in ADDRESS_GROUPS]
+    return {**written, "address_groups": [{"name": name, "entries": [at]} for name, at in ADDRESS_GROUPS.items()]}
 
 
 def edits(estate: Changing, lists: int) -> dict[str, Callable[[int], None]]:
@@ -41,8 +41,8 @@ def edits(estate: Changing, lists: int) -> dict[str, Callable[[int], None]]:
         "NIC attached, detached, list in force": _nic(estate, 0, known),
         "NIC attached, detached, new list": _nic(estate, 1, known[::-1]),
         "groups of a NIC": _groups(estate, [*known[1:], known[0]] if lists == 1 else [f"g-0-{n}" for n in range(5)]),
-        "address-group entry": _entries(estate, "198.51.100.7"),
-        "address-group range": _entries(estate, "203.0.113.0/28"),
+        "address-group entry": _entries(estate, 0, "198.51.100.7"),
+        "address-group range": _entries(estate, 1, "203.0.113.0/28"),
         "rule with a new prefix": _prefix(estate, f"g-{last}-1"),
     }
 
@@ -74,13 +74,14 @@ def _groups(estate: Changing, groups: list[str]) -> Callable[[int], None]:
     return change
 
 
-def _entries(estate: Changing, entry: str) -> Callable[[int], None]:
-    one = estate.policy.address_groups[0]
-    written = {"version": 1, "address_groups": [{"name": "listed", "entries": [*ENTRIES, entry]}]}
+def _entries(estate: Changing, at: int, entry: str) -> Callable[[int], None]:
+    one = estate.policy.address_groups[at]
+    written = {"version": 1, "address_groups": [{"name": one.name, "entries": [ADDRESS_GROUPS[one.name], entry]}]}
     more: AddressGroup = parse_policy(json.dumps(written)).address_groups[0]
 
     def change(turn: int) -> None:
-        estate.commit(address_groups=(one if turn % 2 else more,))
+        groups = estate.policy.address_groups
+        estate.commit(address_groups=(*groups[:at], one if turn % 2 else more, *groups[at + 1 :]))
 
     return change
 

@@ -8,7 +8,7 @@ programs.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,6 +36,10 @@ class Change:
     def namespaces(self) -> set[str]:
         """Return the namespaces in which an interface is attached or detached."""
         return {nic.netns for ecs in (*self.gone, *self.come) for nic in ecs.nics if nic.interface is not None}
+
+    def speaks(self) -> bool:
+        """Say whether lists may come to speak of other terms."""
+        return bool(self.groups or self.namespaces())
 
 
 def change_of(before: Policy, after: Policy) -> Change | None:
@@ -68,7 +72,7 @@ def _difference(before: Sequence[Any], after: Sequence[Any]) -> tuple[int, tuple
 
 
 def listings(
-    policy: Policy, ecs: Ecs, visible: frozenset[str], family: Family, used: Mapping[str, int] | frozenset[str]
+    policy: Policy, ecs: Ecs, visible: frozenset[str], family: Family, used: Collection[str]
 ) -> Iterator[tuple[int, tuple[str, ...]]]:
     """Yield the addresses of an ECS with the terms in use that list them as members."""
     for nic in ecs.nics:

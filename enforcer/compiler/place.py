@@ -13,9 +13,10 @@ The steps of a change, and what holds after each:
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import chain
+from operator import is_
 
 from enforcer.compiler.change import Change, attached, listings
 from enforcer.compiler.compile import (
@@ -82,34 +83,42 @@ class Place:
         namespace = attached(self.compiled.namespace, change)
         if namespace is None:
             return False
+        old = self.compiled.lists
+        spoken = {family: frozenset(self.speakers[family]) for family in FAMILIES} if change.speaks() else {}
         lists = self._lists(namespace, change)
-        before = {family: frozenset(self.speakers[family]) for family in FAMILIES}
-        self._heard(lists)
-        sides = {key: side for key, side in self.compiled.sides.items() if lists.get(key) is self.compiled.lists[key]}
+        sides = dict(self.compiled.sides)
+        for key in [key for key in old if lists.get(key) is not old[key]] if lists is not old else ():
+            del sides[key]
         maps = list(self.compiled.program.addresses)
         for at, family in enumerate(FAMILIES):
-            found = self._respaced(change, family, before[family])
+            found = self._respaced(change, family, None if lists is old else spoken[family])
             if found is None:
                 return False
             if not found.changed:
                 continue
             maps[at] = self.spaces[family].map
-            self._told_apart(lists, sides, family, found)
-        for key, rules in lists.items():
+            if found.new or found.gone:
+                self._told_apart(lists, sides, family, found)
+        for key, rules in lists.items() if len(sides) < len(lists) else ():
             if key not in sides:
                 space = self.spaces[rules.family]
                 sides[key] = rules.compile(space.inside(rules.places), key[0], space.map.displaced)
-        self._settle(namespace, lists, {key: sides[key] for key in lists}, tuple(maps))
+        self._settle(namespace, lists, sides, tuple(maps))
         return True
 
     # --- 1. and 2. ---------------------------------------------------------------------------------------------------
 
     def _lists(self, namespace: Namespace, change: Change) -> Mapping[ListKey, RuleList]:
-        """Return the rule lists of the NICs, the very same ones where nothing is different."""
+        """Return the rule lists of the NICs, the very same ones where nothing is different.
+
+        Keys are looked up for what differs alone: that takes as long for each as all the rest of a small change.
+        """
         old = self.compiled.lists
         gone, come = _attachments(self.compiled.namespace, namespace)
         self.users.subtract(key for attachment in gone for key in list_keys(attachment))
         self.users.update(key for attachment in come for key in list_keys(attachment))
+        if not gone and not come and not change.groups:
+            return old
         lists = dict(old)
         for key in {key for attachment in chain(gone, come) for key in list_keys(attachment)}:
             if not self.users[key]:
@@ -124,33 +133,37 @@ class Place:
                     old[key].parts = rules.parts
                 else:
                     lists[key] = rules
-        return lists
+        same = {id(rules) for rules in old.values()} & {id(rules) for rules in lists.values()}
+        self._heard((each for each in old.values() if id(each) not in same), -1)
+        self._heard((each for each in lists.values() if id(each) not in same), 1)
+        return lists if len(same) < max(len(old), len(lists)) else old
 
-    def _heard(self, lists: Mapping[ListKey, RuleList]) -> None:
-        """Note which terms the lists speak of now."""
-        old = self.compiled.lists
-        for these, sign in ((old, -1), (lists, 1)):
-            other = lists if sign < 0 else old
-            for key, rules in these.items():
-                if other.get(key) is not rules:
-                    for name in rules.places:
-                        self.speakers[rules.family][name] += sign
-        for family in FAMILIES:
-            if not all(self.speakers[family].values()):
-                self.speakers[family] = +self.speakers[family]
+    def _heard(self, lists: Iterable[RuleList], sign: int) -> None:
+        """Note that lists speak of their terms, or (−1) no more."""
+        for rules in lists:
+            speakers = self.speakers[rules.family]
+            for name in rules.places:
+                speakers[name] += sign
+                if not speakers[name]:
+                    del speakers[name]
 
     # --- 3. and 4. ---------------------------------------------------------------------------------------------------
 
-    def _respaced(self, change: Change, family: Family, before: frozenset[str]) -> _Respaced | None:
-        """Let addresses change classes; None: the space is to be built anew."""
-        space, now = self.spaces[family], self.speakers[family].keys()
-        new, lost = now - before, before - now
+    def _respaced(self, change: Change, family: Family, spoken: frozenset[str] | None) -> _Respaced | None:
+        """Let addresses change classes; `spoken` are the terms that lists spoke of before, None: the same as now.
+
+        None: the space is to be built anew.
+        """
+        space, now = self.spaces[family], self.speakers[family]
+        before: Collection[str] = now if spoken is None else spoken
+        new, lost = (set[str](), set[str]()) if spoken is None else (now.keys() - spoken, spoken - now.keys())
+        both: Collection[str] = now if spoken is None else spoken & now.keys()
         counted = Counter[tuple[int, str]]()
         for policy, ecses, names, sign in (
-            (change.before, change.gone, before & now, -1),
-            (change.after, change.come, before & now, 1),
-            (change.before, change.before.ecs if _groups(lost) else (), frozenset(lost), -1),
-            (change.after, change.after.ecs if _groups(new) else (), frozenset(new), 1),
+            (change.before, change.gone, both, -1),
+            (change.after, change.come, both, 1),
+            (change.before, change.before.ecs if _groups(lost) else (), lost, -1),
+            (change.after, change.after.ecs if _groups(new) else (), new, 1),
         ):
             for ecs in ecses:
                 for address, listing in listings(policy, ecs, self.visible, family, names):
@@ -159,7 +172,7 @@ class Place:
         ranges: Ranges = {}
         entries = {f"{ADDRESS_GROUP}{name}" for name in change.address_groups}
         old_terms, new_terms = (Terms(p, self.compiled.namespace.vpcs) for p in (change.before, change.after))
-        for name in (*new, *lost, *(entries & before & now)):
+        for name in (*new, *lost, *(name for name in entries if name in both)):
             if not name.startswith(GROUP):
                 was = old_terms.named(name, family).spans if name in before else ()
                 is_ = new_terms.named(name, family).spans if name in now else ()
@@ -229,7 +242,7 @@ class Place:
             known = {id(a): nic for a, nic in zip(guarded(self.compiled.namespace), program.nics, strict=True)}
             nics = tuple(known.get(id(a)) or nic_program(a) for a in guarded(namespace))
             program = replace(program, nics=nics, declared=declared(namespace))
-        if sides.keys() != old.keys() or any(side is not old[key] for key, side in sides.items()):
+        if len(sides) != len(old) or not all(map(is_, sides.values(), old.values())):
             policies, pairs = distinct(sides.values()), profiles(sides)
             program = replace(program, policies=policies, sides=program.sides if pairs == program.sides else pairs)
         program = replace(program, addresses=maps)

@@ -19,15 +19,17 @@ import dataclasses
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from ipaddress import ip_address
 
 from enforcer.compiler import NamespaceProgram, Program
-from enforcer.compiler.program import NicProgram
+from enforcer.compiler.program import ADDRESS_BITS, FAMILIES, NicProgram
 from enforcer.dataplane import flows, grace, libnftables, loading, observe
 from enforcer.errors import AttachmentRefused, EnforcerError, SystemRefused, TransactionRefused
 from enforcer.model import IPAddress
 from enforcer.ruleset import Ruleset, fresh, lower, next_edition, render
-from enforcer.ruleset.around import differing_nics
-from enforcer.ruleset.names import TABLE
+from enforcer.ruleset.changes import AddElements, Changes, DeleteElements
+from enforcer.ruleset.names import SOURCES, TABLE
+from enforcer.ruleset.nft import KeyPart
 from enforcer.ruleset.skeleton import stamp_bits
 
 
@@ -156,22 +158,35 @@ def _interfaces(nics: Collection[NicProgram], absent: Collection[str]) -> dict[I
     return found
 
 
-def ended_between(
-    before: NamespaceProgram, after: NamespaceProgram, were: Collection[str], are: Collection[str]
-) -> set[IPAddress]:
-    """Find the same between two programs that are known, with the interfaces that are absent in each."""
-    gone, come = differing_nics(before.nics, after.nics)
-    old, new = _interfaces(gone, were), _interfaces(come, are)
-    declared = set(after.declared)
-    found = {
-        each
-        for each in old.keys() | new.keys()
-        if old.get(each, set()).isdisjoint(new.get(each, set()) | (old.get(each, set()) & declared))
-    }
-    if not found:
-        return found
-    changed = {nic.interface for nic in come}
-    return found - _interfaces([nic for nic in after.nics if nic.interface not in changed], are).keys()
+def ended_between(before: Ruleset, after: Ruleset, found: Changes, declared: Collection[str]) -> set[IPAddress]:
+    """Find the same between two Rulesets that are known, given what leads from one to the other."""
+    ended: set[IPAddress] = set()
+    for family in FAMILIES:
+        name = SOURCES[family]
+        touched = {
+            element.key[1]
+            for each in found.switch
+            if isinstance(each, AddElements | DeleteElements) and each.set.name == name
+            for element in each.elements
+        }
+        if touched:
+            old, new = (_owners(ruleset, name, touched) for ruleset in (before, after))
+            for address in touched:
+                were = old.get(address, set())
+                if were.isdisjoint(new.get(address, set()) | (were & set(declared))):
+                    assert isinstance(address, int)
+                    ended.add(ip_address(address.to_bytes(ADDRESS_BITS[family] // 8, "big")))
+    return ended
+
+
+def _owners(ruleset: Ruleset, name: str, addresses: Collection[KeyPart]) -> dict[KeyPart, set[KeyPart]]:
+    """Return the interfaces in force of some addresses."""
+    found: dict[KeyPart, set[KeyPart]] = {}
+    entry = next(entry for entry in ruleset.table("netdev").sets if entry.name == name)
+    for interface, address in (element.key for element in entry.elements):
+        if address in addresses:
+            found.setdefault(address, set()).add(interface)
+    return found
 
 
 def _replace_whole(

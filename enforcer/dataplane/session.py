@@ -139,7 +139,7 @@ class Session:
         found = changes(before, ruleset)
         self._run(found.prepare, ruleset, Step.PREPARED, passed)
         self._run(found.switch, ruleset, Step.SWITCHED, passed)
-        ended = commit.ended_between(program, namespace, {*done.absent, *self._closed}, absent | self._closed)
+        ended = commit.ended_between(before, ruleset, found, namespace.declared)
         self._program, self._ruleset, self._edition = namespace, ruleset, edition
         self._unswept = found if found.sweep else None
         missing = tuple(sorted(absent - self._closed))
@@ -194,7 +194,10 @@ class Session:
         self, operations: Sequence[Operation], ruleset: Ruleset, step: Step, passed: Callable[[Step], None]
     ) -> None:
         if operations:
-            asks = any(isinstance(each, AddChain | Refill) and each.chain.name != MARK for each in operations)
+            asks = any(
+                isinstance(each, AddChain | Refill) and each.chain.rules and each.chain.name != MARK
+                for each in operations
+            )
             sets = {entry.name: entry for entry in ruleset.tables[0].sets} if asks else {}
             self._channel = self._channel or Channel(self._netns)
             self._channel.commit(encode(operations, sets, self._indexes))

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from enforcer.compiler.program import NamespaceProgram, NicProgram
+from enforcer.compiler.space import same_ends
 from enforcer.ruleset import names
 from enforcer.ruleset.denials import denied_chains, refused_chains
 from enforcer.ruleset.nft import Chain, Set, Table
@@ -94,8 +95,10 @@ def differing_nics(
     """Return the NICs that have gone and that have come; one that has changed has gone and has come."""
     if before is after:
         return (), ()
-    same = {id(nic) for nic in before} & {id(nic) for nic in after}
-    old, new = ({nic.interface: nic for nic in nics if id(nic) not in same} for nics in (before, after))
+    first, last = same_ends(before, after)
+    between = before[first : len(before) - last], after[first : len(after) - last]
+    same = {id(nic) for nic in between[0]} & {id(nic) for nic in between[1]}
+    old, new = ({nic.interface: nic for nic in nics if id(nic) not in same} for nics in between)
     equal = {name for name, nic in old.items() if new.get(name) == nic}
     gone, come = (tuple(nic for name, nic in nics.items() if name not in equal) for nics in (old, new))
     return gone, come

@@ -254,7 +254,7 @@ def _postrouting(namespace: NamespaceProgram) -> tuple[Rule, ...]:
     for family, destination in ((4, Field.IPV4_DESTINATION), (6, Field.IPV6_DESTINATION)):
         dispatches.append(rule(Dispatch((Field.OIF, destination), names.TO[family])))
     for family, destination in ((4, Field.IPV4_DESTINATION), (6, Field.IPV6_DESTINATION)):
-        if any(n.version == family and n.num_addresses > 1 for nic in namespace.nics for n in nic.addresses):
+        if any(n.version == family and n.prefixlen < n.max_prefixlen for nic in namespace.nics for n in nic.addresses):
             dispatches.append(rule(Dispatch((Field.OIF, destination), names.TO_NETS[family])))
     if any(not nic.source_dest_check for nic in namespace.nics):
         dispatches += [rule(m, Dispatch((Field.OIF,), names.TO_ANY[f])) for m, f in ((_IPV4, 4), (_IPV6, 6))]
