@@ -54,25 +54,6 @@ def listing(netns: str, command: str) -> str:
     return str(output)
 
 
-def names(netns: str) -> list[dict[str, Any]]:
-    """Return the objects of our tables as nft's JSON gives them, without elements and rules' counters."""
-    with entered(netns):
-        context = _context()
-        context.set_json_output(True)
-        context.set_terse_output(True)
-        context.set_stateless_output(True)
-        status, output, message = context.cmd("list chains\nlist sets\nlist maps\nlist tables")
-    if status != 0:
-        raise TransactionRefused(f"{_place(netns)}: nftables refused a listing: {message.strip()}")
-    decoder, at, found = json.JSONDecoder(), 0, []
-    while at < len(output):  # one document per command, one after the other
-        document, at = decoder.raw_decode(output, at)
-        found += document["nftables"]
-        while at < len(output) and output[at].isspace():
-            at += 1
-    return found
-
-
 def elements(netns: str, entry: str) -> list[tuple[str, ...]]:
     """Return the keys of a set, `set FAMILY TABLE NAME`, of concatenated values; nothing if there is no such set."""
     with entered(netns):

@@ -5,7 +5,9 @@ Reads only. Names are enough, for most of them stand for their content (see `enf
 
 from __future__ import annotations
 
+import os
 import socket
+import struct
 import sys
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -16,32 +18,74 @@ from pyroute2.netlink.nfnetlink.nfctsocket import NFCTSocket
 
 from enforcer.dataplane import libnftables
 from enforcer.dataplane.namespaces import entered
-from enforcer.dataplane.netlink.wire import HEADER, REQUEST, attributes, messages, text
+from enforcer.dataplane.netlink.wire import (
+    DUMP,
+    FAMILIES,
+    HEADER,
+    REQUEST,
+    SUBSYSTEM,
+    attributes,
+    message,
+    messages,
+    text,
+)
 from enforcer.dataplane.notices import Link, LinkSocket, by_name
-from enforcer.errors import AttachmentRefused
+from enforcer.errors import AttachmentRefused, SystemRefused
 from enforcer.model import IPAddress
 from enforcer.ruleset import Present
 from enforcer.ruleset.names import GENERATION, SOURCES, TABLE
 
 _FAMILIES = ("inet", "netdev")
+_NETFILTER, _DONE, _ERROR, _INTERRUPTED = 12, 3, 2, 0x10
+_GET_TABLE, _GET_CHAIN, _GET_SET = 1, 4, 10
+_ANONYMOUS, _MAP = 0x1, 0x8
 _NEW_LINK, _GET_LINK, _IFNAME, _MASTER = 16, 18, 3, 10  # RTM_…, IFLA_…
 
 
 def present(netns: str) -> dict[str, Present]:
-    """Return what our tables hold, by family; a table that does not exist is left out."""
-    tables: set[str] = set()
-    found: dict[tuple[str, str], set[str]] = {}
-    for entry in libnftables.names(netns):
-        for kind, content in entry.items():
-            if kind == "table" and content["name"] == TABLE:
-                tables.add(content["family"])
-            elif content.get("table") == TABLE:
-                found.setdefault((content["family"], kind), set()).add(content["name"])
-    return {
-        family: Present(*(frozenset(found.get((family, kind), ())) for kind in ("set", "map", "chain")))
-        for family in _FAMILIES
-        if family in tables
-    }
+    """Return what our tables hold, by family; a table that does not exist is left out.
+
+    Names alone are asked for: libnftables would read every element of every set along with them.
+    """
+    with entered(netns):
+        asking = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _NETFILTER)
+    with asking:
+        asking.settimeout(10)
+        there = [f for f in _FAMILIES if any(_text(each, 1) == TABLE for each in _listed(asking, _GET_TABLE, f))]
+        return {family: _present(asking, family) for family in there}
+
+
+def _present(asking: socket.socket, family: str) -> Present:
+    chains = [each for each in _listed(asking, _GET_CHAIN, family) if _text(each, 1) == TABLE]
+    sets: dict[bool, set[str]] = {False: set(), True: set()}
+    for each in _listed(asking, _GET_SET, family):
+        flags = int.from_bytes(each.get(3, b""), "big")
+        if _text(each, 1) == TABLE and not flags & _ANONYMOUS:
+            sets[bool(flags & _MAP)].add(_text(each, 2))
+    return Present(frozenset(sets[False]), frozenset(sets[True]), frozenset(_text(each, 3) for each in chains))
+
+
+def _listed(asking: socket.socket, kind: int, family: str) -> list[dict[int, bytes]]:
+    """Return the attributes of all objects of a kind and family; a listing that a change interrupted is begun again."""
+    while True:
+        asking.send(message(SUBSYSTEM << 8 | kind, DUMP, FAMILIES[family], b""))
+        found, whole, done = [], True, False
+        while not done:
+            for answer, flags, _, body in messages(asking.recv(1 << 18)):
+                whole = whole and not flags & _INTERRUPTED
+                done = done or answer in (_DONE, _ERROR)
+                if answer == _ERROR:
+                    raise SystemRefused(
+                        f"nftables cannot be listed ({os.strerror(-struct.unpack_from('=i', body)[0])})"
+                    )
+                if answer >> 8 == SUBSYSTEM:
+                    found.append(dict(attributes(body[4:])))
+        if whole:
+            return found
+
+
+def _text(parts: dict[int, bytes], kind: int) -> str:
+    return parts.get(kind, b"").rstrip(b"\0").decode()
 
 
 def generation(tables: dict[str, Present]) -> int:

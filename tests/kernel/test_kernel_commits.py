@@ -19,7 +19,7 @@ from enforcer.compiler import compile_policy
 from enforcer.dataplane import libnftables, observe
 from enforcer.errors import TransactionRefused
 from enforcer.model import Policy, lab_layout, parse_policy
-from enforcer.ruleset import lower, names, render
+from enforcer.ruleset import Present, lower, names, render
 
 pytestmark = pytest.mark.kernel
 
@@ -221,3 +221,22 @@ def test_clearing_removes_everything(scratch: Scratch):
     assert listing(scratch.name) != ""
     dataplane.clear(scratch.name)
     assert listing(scratch.name) == ""
+
+
+def test_what_is_there_is_known_by_name_as_nft_lists_it(scratch: Scratch):
+    assert observe.present(scratch.name) == {}
+    libnftables.run(scratch.name, "table inet other {\n set s { type mark\n }\n}\ntable netdev enforcer {\n}\n")
+    assert observe.present(scratch.name) == {"netdev": Present(frozenset(), frozenset(), frozenset())}
+    scratch.add(*NICS)
+    dataplane.replace(program(name=scratch.name))
+    kinds = [(family, kind) for family in ("inet", "netdev") for kind in ("set", "map", "chain")]
+    found: dict[tuple[str, str], set[str]] = {each: set() for each in kinds}
+    for block in objects(scratch.name):
+        family, kind, name = block.split()[:3]
+        if (family, kind) in found:
+            found[family, kind].add(name)
+    for family, there in observe.present(scratch.name).items():
+        assert there.sets == found[family, "set"]
+        assert {without_editions(name) for name in there.maps} == found[family, "map"]
+        chains = {re.sub(r"generation_\d+", "generation", without_editions(name)) for name in there.chains}
+        assert chains == {re.sub(r"generation_\d+", "generation", name) for name in found[family, "chain"]}
