@@ -1,4 +1,4 @@
-"""`enforcer apply` with packets: a host of others, some of whose interfaces are NICs (design §3, Neighbours)."""
+"""`enforcer apply` with packets: a host of others, some of whose interfaces are NICs (design §3, §5)."""
 
 from __future__ import annotations
 
