@@ -7,62 +7,32 @@ What the listener has no time for is lost, and counted.
 
 from __future__ import annotations
 
-import errno
-import socket
 from typing import Final
 
 from enforcer.dataplane.conntrack import Tracked, parse
-from enforcer.dataplane.namespaces import entered
-from enforcer.dataplane.notices import messages
+from enforcer.dataplane.listening import NetfilterSocket
 from enforcer.errors import SystemRefused
 
-_NETFILTER: Final = 12
 _NEW_GROUP: Final = 1  # NFNLGRP_CONNTRACK_NEW
 _NEW: Final = 1 << 8
 _SOL_NETLINK, _ADD_MEMBERSHIP = 270, 1
-_RCVBUFFORCE: Final = 33
 _ROOM: Final = 4 << 20
-_MOST_READS: Final = 256
 
 
-class BeginningSocket:
-    """New conversations of one namespace; never blocks."""
+class BeginningSocket(NetfilterSocket):
+    """New conversations of one namespace."""
 
     def __init__(self, netns: str) -> None:
-        self.lost = 0
-        with entered(netns):
-            self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _NETFILTER)
         try:
-            self._socket.setsockopt(socket.SOL_SOCKET, _RCVBUFFORCE, _ROOM)
-            self._socket.bind((0, 0))
-            self._socket.setsockopt(_SOL_NETLINK, _ADD_MEMBERSHIP, _NEW_GROUP)
-            self._socket.setblocking(False)
+            super().__init__(netns, _ROOM)
         except OSError as error:
-            self._socket.close()
             raise SystemRefused(
                 f"network namespace {netns}: new flows cannot be heard of ({error.strerror})"
             ) from error
 
-    def fileno(self) -> int:
-        """Return the descriptor to wait on."""
-        return self._socket.fileno()
+    def _begin(self) -> None:
+        self._socket.setsockopt(_SOL_NETLINK, _ADD_MEMBERSHIP, _NEW_GROUP)
 
     def read(self) -> list[Tracked]:
         """Return the conversations that have begun, a bounded number of them at a time."""
-        found: list[Tracked] = []
-        for _ in range(_MOST_READS):
-            try:
-                data = self._socket.recv(1 << 16)
-            except BlockingIOError:
-                break
-            except OSError as error:
-                if error.errno != errno.ENOBUFS:
-                    raise
-                self.lost += 1
-                continue
-            found += [parse(body) for kind, _, body in messages(data) if kind == _NEW]
-        return found
-
-    def close(self) -> None:
-        """End it."""
-        self._socket.close()
+        return [parse(body) for kind, body in self.heard() if kind == _NEW]

@@ -11,18 +11,16 @@ from __future__ import annotations
 
 import errno
 import os
-import socket
 import struct
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
-from typing import Final, Self
+from typing import Final
 
-from enforcer.dataplane.namespaces import entered
+from enforcer.dataplane.listening import NetfilterSocket
 from enforcer.dataplane.notices import attributes, messages
 from enforcer.errors import SystemRefused
 from enforcer.model import ICMP, ICMPV6, TCP, UDP, IPAddress
 
-_NETFILTER: Final = 12
 _PACKET, _CONFIG = 4 << 8, 4 << 8 | 1  # NFNL_SUBSYS_ULOG
 _REQUEST, _ACK, _ERROR = 0x1, 0x4, 2
 _HEADER: Final = struct.Struct("=IHHII")
@@ -33,9 +31,7 @@ _COPY_PACKET: Final = 2
 _CENTISECONDS: Final = 10
 """How long the kernel may gather packets before it hands them over."""
 _INDEV, _OUTDEV, _PAYLOAD, _PREFIX = 4, 5, 9, 10  # NFULA_…
-_RCVBUFFORCE: Final = 33
 _ROOM: Final = 1 << 20
-_MOST_READS: Final = 64
 _ARP_OF_IPV4: Final = bytes((0, 1, 8, 0, 6, 4))
 ARP: Final = -1
 _BE16: Final = struct.Struct("!HH")
@@ -58,32 +54,28 @@ class Denied:
     destination_port: int | None
 
 
-class DenialSocket:
-    """Listens to the group of one namespace; works from any thread, and never blocks."""
+class DenialSocket(NetfilterSocket):
+    """Listens to the group of one namespace."""
 
     def __init__(self, netns: str, group: int) -> None:
-        self.lost = 0
-        with entered(netns):
-            self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _NETFILTER)
+        self._group = group
         try:
-            self._socket.settimeout(5)
-            self._socket.setsockopt(socket.SOL_SOCKET, _RCVBUFFORCE, _ROOM)
-            self._socket.bind((0, 0))
-            mode = struct.pack("!IBx", 128, _COPY_PACKET)
-            for kind, value in (
-                (_COMMAND, bytes((_BIND,))),
-                (_MODE, mode),
-                (_TIMEOUT, struct.pack("!I", _CENTISECONDS)),
-                (_THRESHOLD, struct.pack("!I", 32)),
-            ):
-                self._configure(group, kind, value)
-            self._socket.setblocking(False)
+            super().__init__(netns, _ROOM)
         except OSError as error:
-            self._socket.close()
             mend = "another program listens to it; choose another deny_log.group"
             why = mend if error.errno in (errno.EBUSY, errno.EPERM) else error.strerror
             place = f"network namespace {netns}" if netns else "this network namespace"
             raise SystemRefused(f"{place}: NFLOG group {group} cannot be read ({why})") from error
+
+    def _begin(self) -> None:
+        self._socket.settimeout(5)
+        for kind, value in (
+            (_COMMAND, bytes((_BIND,))),
+            (_MODE, struct.pack("!IBx", 128, _COPY_PACKET)),
+            (_TIMEOUT, struct.pack("!I", _CENTISECONDS)),
+            (_THRESHOLD, struct.pack("!I", 32)),
+        ):
+            self._configure(self._group, kind, value)
 
     def _configure(self, group: int, kind: int, value: bytes) -> None:
         attribute = _ATTRIBUTE.pack(4 + len(value), kind) + value + bytes(-len(value) % 4)
@@ -96,37 +88,9 @@ class DenialSocket:
                         raise OSError(number, os.strerror(number))
                     return
 
-    def fileno(self) -> int:
-        """Return the descriptor to wait on."""
-        return self._socket.fileno()
-
     def read(self) -> list[Denied]:
         """Return the packets that are there, a bounded number of them at a time."""
-        found: list[Denied] = []
-        for _ in range(_MOST_READS):
-            try:
-                data = self._socket.recv(1 << 17)
-            except BlockingIOError:
-                break
-            except OSError as error:
-                if error.errno != errno.ENOBUFS:
-                    raise
-                self.lost += 1
-                continue
-            for kind, _, body in messages(data):
-                if kind == _PACKET and (packet := _denied(body)) is not None:
-                    found.append(packet)
-        return found
-
-    def close(self) -> None:
-        """End it."""
-        self._socket.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
+        return [packet for kind, body in self.heard() if kind == _PACKET and (packet := _denied(body)) is not None]
 
 
 def _denied(body: bytes) -> Denied | None:
