@@ -11,13 +11,14 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from enforcer.agent import copying
 from enforcer.agent.desired import Desired
 from enforcer.agent.kernel import Nftables
 from enforcer.agent.loop import compiled
 from enforcer.agent.memory import uncollected
 from enforcer.agent.observer import Log
 from enforcer.agent.places import Places
-from enforcer.agent.store import SqliteStore
+from enforcer.agent.store import SqliteStore, StoreDamaged, StoreFailed
 from enforcer.dataplane import namespaces
 from enforcer.dataplane.notices import Link, LinkSocket, by_name
 from enforcer.errors import SystemRefused
@@ -25,12 +26,16 @@ from enforcer.errors import SystemRefused
 
 @dataclass(frozen=True, slots=True)
 class Booted:
-    """What is in force now, as of which revision, and what is not: namespaces that are not there, or refuse."""
+    """What is in force now, as of which revision, and what is not: namespaces that are not there, or refuse.
+
+    `damaged` says what is wrong with the store, if that was so and its copy was loaded instead.
+    """
 
     revision: int
     in_force: tuple[str, ...]
     absent: tuple[str, ...]
     failed: tuple[tuple[str, str], ...]
+    damaged: str = ""
 
 
 class Glance:
@@ -53,19 +58,34 @@ class Glance:
 
 
 def boot(path: Path) -> Booted:
-    """Put the last good state of the store at `path` in force, each namespace on its own."""
-    store = SqliteStore(path)
+    """Put the last good state of the store at `path` in force, each namespace on its own.
+
+    Of a damaged store the copy beside it is loaded, so that nothing is open. Raises StoreFailed.
+    """
+    damaged = ""
     try:
-        unsettled = store.unsettled()
-        revision = unsettled[0].number - 1 if unsettled else store.head
-        entries = store.snapshot(revision)
-    finally:
-        store.close()
+        revision, resources = _last_good(path)
+    except StoreDamaged as error:
+        damaged = str(error)
+        try:
+            revision, resources = copying.read(copying.place(path))
+        except StoreFailed as worse:
+            raise StoreDamaged(f"{error}\n{worse}") from error
     places = Places(Nftables(), Glance(), Log())
     with uncollected():
-        places.begin(compiled(Desired.of({key: entry.value for key, entry in entries.items()}).policy))
+        places.begin(compiled(Desired.of(resources).policy))
         there = [netns for netns, place in places.all.items() if place.links is not None]
         done = [netns for netns in there if places.replace(netns)]
     absent = tuple(netns for netns in places.all if netns not in there)
     failed = tuple((netns, places.all[netns].error) for netns in there if netns not in done)
-    return Booted(revision, tuple(done), absent, failed)
+    return Booted(revision, tuple(done), absent, failed, damaged)
+
+
+def _last_good(path: Path) -> copying.Copy:
+    store = SqliteStore(path)
+    try:
+        unsettled = store.unsettled()
+        revision = unsettled[0].number - 1 if unsettled else store.head
+        return copying.Copy(revision, {key: entry.value for key, entry in store.snapshot(revision).items()})
+    finally:
+        store.close()

@@ -19,6 +19,7 @@ from typing import Any, Protocol
 
 from enforcer.agent.api.seeing import router_of
 from enforcer.agent.config import Config
+from enforcer.agent.copying import Copy, Copying, place
 from enforcer.agent.desired import Desired
 from enforcer.agent.events.audit import Audit
 from enforcer.agent.events.listener import Listener
@@ -97,8 +98,9 @@ class Daemon:
         proposals = Proposals(store, mailbox, loop.last, self._observer.failed)
         audit = Audit(kernel, mailbox, lambda: self._config.audit_seconds, self._observer.failed)
         looping = threading.Thread(target=self._loop, args=(loop,), name="loop")
+        copying = Copying(place(self._config.store), lambda: _copied(loop), self._observer.failed)
         api = self._serve(store, self._config, loop, (router_of(seeing),)) if self._serve else None
-        for part in (looping, proposals, audit):
+        for part in (looping, proposals, audit, copying):
             part.start()
         if api:
             api.start()
@@ -112,6 +114,7 @@ class Daemon:
         mailbox.put(Stop())
         looping.join()
         audit.end()
+        copying.end()
         listener.end()
         seeing.end()
 
@@ -132,3 +135,8 @@ class Daemon:
             except EnforcerError as error:
                 self._observer.failed("configuration", f"{error}; the old one stays")
             self._notify.ready()
+
+
+def _copied(loop: Loop) -> Copy:
+    revision, desired = loop.in_force
+    return Copy(revision, desired.resources)

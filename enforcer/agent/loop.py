@@ -56,6 +56,10 @@ class Desired(Protocol):
     """What is wanted: resources, and the policy that they join to (`agent.desired`)."""
 
     @property
+    def resources(self) -> Mapping[str, str]:
+        """The resources, by key."""
+
+    @property
     def policy(self) -> Policy:
         """The policy."""
 

@@ -76,5 +76,8 @@ def boot_command(state_dir: Path | None, config: Path | None, as_json: bool) -> 
     else:
         done = ", ".join(netns or "(own)" for netns in booted.in_force) or "no namespace"
         output.note(f"revision {booted.revision} is in force in {done}")
-    if booted.failed:
-        raise SystemRefused("\n".join(f"network namespace {netns or '(own)'}: {why}" for netns, why in booted.failed))
+    wrong = [f"network namespace {netns or '(own)'}: {why}" for netns, why in booted.failed]
+    if booted.damaged:
+        wrong.insert(0, f"{booted.damaged}; what its copy says is in force")
+    if wrong:
+        raise SystemRefused("\n".join(wrong))

@@ -176,6 +176,18 @@ def boots(daemon: Daemon) -> int:
     return done.returncode
 
 
+def test_a_host_that_boots_with_a_damaged_store_has_the_copy_of_what_was_in_force(host: Host, daemon: Daemon) -> None:
+    """S19: nothing is open for want of the store, and it is said."""
+    daemon.apply(host.policy(groups(A=OUT, B=ANY_IN)))
+    daemon.stop()
+    host.run(host.router, "nft", "flush", "ruleset")
+    (daemon.state / "store.db").write_bytes(b"no database" * 100)
+    assert boots(daemon) == 4
+    assert passes(host, "a", "b")
+    assert not passes(host, "b", "a"), "Sg-B lets nothing out"
+    assert (daemon.state / "in-force.json").stat().st_mode & 0o777 == 0o600
+
+
 def test_a_boot_without_a_store_ends_with_a_reason(tmp_path: Path) -> None:
     (tmp_path / "store.db").write_bytes(b"")
     words = [sys.executable, "-m", "enforcer", "boot", "--state-dir", str(tmp_path)]

@@ -15,6 +15,7 @@ from enforcer.agent.store.interface import (
     Outcome,
     Revision,
     Store,
+    StoreDamaged,
     StoreFailed,
     UnknownRevision,
 )
@@ -30,6 +31,7 @@ __all__ = [
     "Revision",
     "SqliteStore",
     "Store",
+    "StoreDamaged",
     "StoreFailed",
     "UnknownRevision",
 ]

@@ -31,6 +31,10 @@ class StoreFailed(SystemRefused):
     """The store cannot be opened, read or written (damaged, locked, no space): nothing of this call is in it."""
 
 
+class StoreDamaged(StoreFailed):
+    """The store is there, and is not whole, or is not ours."""
+
+
 class UnknownRevision(UsageError, KeyError):
     """There is no such revision, or it is so old that it was dropped."""
 

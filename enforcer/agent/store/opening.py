@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from enforcer.agent.store.interface import StoreFailed
+from enforcer.agent.store.interface import StoreDamaged, StoreFailed
 
 APPLICATION = 0x656E6672  # "enfr": what `file` shows, and how a foreign database is told from ours
 VERSION = 1
@@ -64,7 +64,8 @@ def explained(path: Path) -> Iterator[None]:
     try:
         yield
     except sqlite3.Error as error:
-        raise StoreFailed(f"{path}: {_what(error)}") from error
+        damaged = getattr(error, "sqlite_errorname", "").startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB"))
+        raise (StoreDamaged if damaged else StoreFailed)(f"{path}: {_what(error)}") from error
     except OSError as error:
         raise StoreFailed(
             f"{error.filename or path}: {error.strerror}; the enforcer needs to read and write it"
@@ -106,10 +107,10 @@ def _exists(path: Path) -> None:
     """Make the database if there never was one; raise if there was."""
     if path.exists():
         if path.stat().st_size == 0:
-            raise StoreFailed(f"{path}: is damaged (it is empty); {RESTORE}")
+            raise StoreDamaged(f"{path}: is damaged (it is empty); {RESTORE}")
         return
     if (journal := path.with_name(path.name + "-wal")).exists():
-        raise StoreFailed(f"{path}: is missing beside its journal {journal.name}; {RESTORE}")
+        raise StoreDamaged(f"{path}: is missing beside its journal {journal.name}; {RESTORE}")
     fresh = path.with_name(path.name + ".new")
     for left in (fresh, fresh.with_name(fresh.name + "-journal")):
         left.unlink(missing_ok=True)
@@ -133,10 +134,10 @@ def _connected(path: Path) -> sqlite3.Connection:
     try:
         ours = connection.execute("PRAGMA application_id").fetchone()[0] == APPLICATION
         if not ours:
-            raise StoreFailed(f"{path}: is a database of another program; {RESTORE}")
+            raise StoreDamaged(f"{path}: is a database of another program; {RESTORE}")
         found = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
         if found != "ok":
-            raise StoreFailed(f"{path}: is damaged ({found.splitlines()[-1]}); {RESTORE}")
+            raise StoreDamaged(f"{path}: is damaged ({found.splitlines()[-1]}); {RESTORE}")
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = NORMAL")
         connection.execute("PRAGMA journal_size_limit = 16777216")
