@@ -11,14 +11,13 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from enforcer.agent import copying
 from enforcer.agent.desired import Desired
 from enforcer.agent.kernel import Nftables
 from enforcer.agent.loop import compiled
 from enforcer.agent.memory import uncollected
 from enforcer.agent.observer import Log
 from enforcer.agent.places import Places
-from enforcer.agent.store import SqliteStore, StoreDamaged, StoreFailed
+from enforcer.agent.store import SqliteStore, StoreDamaged, StoreFailed, copying
 from enforcer.dataplane import namespaces
 from enforcer.dataplane.notices import Link, LinkSocket, by_name
 from enforcer.errors import SystemRefused

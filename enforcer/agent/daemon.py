@@ -19,7 +19,6 @@ from typing import Any, Protocol
 
 from enforcer.agent.api.seeing import router_of
 from enforcer.agent.config import Config
-from enforcer.agent.copying import Copy, Copying, place
 from enforcer.agent.desired import Desired
 from enforcer.agent.events.audit import Audit
 from enforcer.agent.events.listener import Listener
@@ -32,6 +31,7 @@ from enforcer.agent.notify import Notify
 from enforcer.agent.observer import Log, Observer, configure
 from enforcer.agent.seeing.parts import Seeing
 from enforcer.agent.store import SqliteStore, Store
+from enforcer.agent.store.copying import Copy, Copying, place
 from enforcer.errors import EnforcerError, SystemRefused
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
@@ -81,26 +81,20 @@ class Daemon:
         mailbox = Mailbox()
         kernel = Nftables(self._faults.passed, seeing.counting.leaving)
         listener = Listener(mailbox, self._observer.failed)
-        loop = Loop(
-            store,
-            kernel,
-            listener,
-            mailbox,
-            self._observer,
-            desired=Desired.of,
-            passed=self._faults.passed,
-            alive=self._notify.alive,
-        )
+        passed, alive = self._faults.passed, self._notify.alive
+        loop = Loop(store, kernel, listener, mailbox, self._observer, desired=Desired.of, passed=passed, alive=alive)
         listener.start()
         seeing.counting.begin()
         loop.begin()
         seeing.start(lambda: loop.in_force[1].policy, self._config)
-        proposals = Proposals(store, mailbox, loop.last, self._observer.failed)
-        audit = Audit(kernel, mailbox, lambda: self._config.audit_seconds, self._observer.failed)
+        proposals, failed = Proposals(store, mailbox, loop.last, self._observer.failed), self._observer.failed
+        beside = (
+            Audit(kernel, mailbox, lambda: self._config.audit_seconds, failed),
+            Copying(place(self._config.store), lambda: _copied(loop), failed),
+        )
         looping = threading.Thread(target=self._loop, args=(loop,), name="loop")
-        copying = Copying(place(self._config.store), lambda: _copied(loop), self._observer.failed)
         api = self._serve(store, self._config, loop, (router_of(seeing),)) if self._serve else None
-        for part in (looping, proposals, audit, copying):
+        for part in (looping, proposals, *beside):
             part.start()
         if api:
             api.start()
@@ -113,10 +107,8 @@ class Daemon:
         proposals.end()
         mailbox.put(Stop())
         looping.join()
-        audit.end()
-        copying.end()
-        listener.end()
-        seeing.end()
+        for last in (*beside, listener, seeing):
+            last.end()
 
     def _loop(self, loop: Loop) -> None:
         try:

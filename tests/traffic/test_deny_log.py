@@ -23,7 +23,7 @@ from enforcer.agent.seeing.tracing import Traces
 from enforcer.agent.seeing.watching import Watching
 from enforcer.agent.store import SqliteStore
 from enforcer.dataplane import counters
-from enforcer.dataplane.nflog import DenialSocket
+from enforcer.dataplane.hearing.nflog import DenialSocket
 from enforcer.model import parse_policy
 
 pytestmark = pytest.mark.traffic

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from enforcer.agent.copying import Copy, Copying, place, read, write
 from enforcer.agent.store import StoreFailed
+from enforcer.agent.store.copying import Copy, Copying, place, read, write
 
 ONE, TWO = Copy(1, {"ecs/a": "{}"}), Copy(2, {"ecs/a": "{}", "ecs/b": "{}"})
 

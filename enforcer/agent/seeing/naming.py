@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from enforcer.dataplane.conntrack import Tracked
-from enforcer.dataplane.nflog import ARP, Denied
+from enforcer.dataplane.hearing.nflog import ARP, Denied
 from enforcer.model import ICMP, ICMPV6, TCP, UDP, Direction, IPAddress, NicRef, Policy, Traffic, host_layout
 from enforcer.ruleset.denials import FROM_NIC, REASONS, REFUSED, REPLY
 from enforcer.semantics import Oracle, SideVerdict, evaluate_side

@@ -26,9 +26,9 @@ from enforcer.agent.seeing.counting import Counting
 from enforcer.agent.seeing.naming import Naming, Seen
 from enforcer.agent.seeing.tracing import Traces
 from enforcer.dataplane import namespaces
-from enforcer.dataplane.beginnings import BeginningSocket
 from enforcer.dataplane.conntrack import Tracked
-from enforcer.dataplane.nflog import DenialSocket
+from enforcer.dataplane.hearing.beginnings import BeginningSocket
+from enforcer.dataplane.hearing.nflog import DenialSocket
 from enforcer.dataplane.notices import LinkSocket
 from enforcer.errors import EnforcerError
 from enforcer.model import Policy, host_layout

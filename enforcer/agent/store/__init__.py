@@ -3,6 +3,7 @@
 interface   what a store is, with etcd's semantics: whoever keeps that can take its place
 sqlite      the embedded one: SQLite in a file
 opening     its files: made, locked, and checked before anything is read from them
+copying     a copy of what is in force, for a boot that finds the file damaged
 dropping    how much history is kept
 """
 

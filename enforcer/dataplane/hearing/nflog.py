@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
 from typing import Final
 
-from enforcer.dataplane.listening import NetfilterSocket
+from enforcer.dataplane.hearing.listening import NetfilterSocket
 from enforcer.dataplane.notices import attributes, messages
 from enforcer.errors import SystemRefused
 from enforcer.model import ICMP, ICMPV6, TCP, UDP, IPAddress

@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from enforcer.agent.store import StoreFailed
+from enforcer.agent.store.interface import StoreFailed
 
 EVERY: Final = 60.0
 """Seconds between two copies, if anything has changed."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Final
 
 from enforcer.dataplane.conntrack import Tracked, parse
-from enforcer.dataplane.listening import NetfilterSocket
+from enforcer.dataplane.hearing.listening import NetfilterSocket
 from enforcer.errors import SystemRefused
 
 _NEW_GROUP: Final = 1  # NFNLGRP_CONNTRACK_NEW
