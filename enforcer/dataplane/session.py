@@ -9,8 +9,9 @@ that the kernel refuses go through `commit.replace`, which observes. Afterwards 
 
 The steps of a change, and what holds if we crash right after each, are those of `commit`: prepare, switch, sweep. A
 change of members is a switch alone. The sweep waits for packets in flight (`grace`), and callers need not wait with it:
-it is left for `tidy`, or for the next change, and so are the conversations to be ended, for which connection tracking
-is read from end to end. Before a sweep `retiring` is told which counting objects go; None: all.
+it is left for `tidy`, or for the next change. For the conversations that end (S14) they do wait: once somebody has
+heard of the change, what begins is the new owner's, and deleting it would let the other side open it anew. Before a
+sweep `retiring` is told which counting objects go; None: all.
 """
 
 from __future__ import annotations
@@ -24,7 +25,6 @@ from enforcer.dataplane.commit import Committed, Step
 from enforcer.dataplane.namespaces import entered
 from enforcer.dataplane.netlink import Channel, Untold, encode
 from enforcer.errors import SystemRefused, TransactionRefused
-from enforcer.model import IPAddress
 from enforcer.ruleset import Ruleset
 from enforcer.ruleset.around import differing_nics
 from enforcer.ruleset.changes import AddChain, Changes, Operation, Refill, Unequal, changes
@@ -52,7 +52,6 @@ class Session:
         self._given = 0
         self._edition = 0
         self._unswept: Changes | None = None
-        self._ending: set[IPAddress] = set()
 
     def close(self) -> None:
         """End it; what is in force stays so."""
@@ -92,9 +91,8 @@ class Session:
         whole: bool,
         anew: bool,
     ) -> Committed:
-        last, ending = self._committed.generation if self._committed else 0, self._ending
+        last = self._committed.generation if self._committed else 0
         self.close()
-        commit.end(self._netns, ending, passed)
         self._lowering = Lowering()
         done = commit.replace(
             namespace,
@@ -144,7 +142,7 @@ class Session:
         self._unswept = found if found.sweep else None
         missing = tuple(sorted(absent - self._closed))
         self._committed = Committed(self._netns, generation, False, not found.sweep, missing, edition)
-        self._ending |= ended
+        commit.end(self._netns, ended, passed)
         return self._committed
 
     def _attached(self, before: NamespaceProgram, after: NamespaceProgram, absent: frozenset[str]) -> frozenset[str]:
@@ -169,16 +167,11 @@ class Session:
 
     @property
     def untidy(self) -> bool:
-        """Whether a sweep is left to be done, or conversations to be ended."""
-        return self._unswept is not None or bool(self._ending)
+        """Whether a sweep is left to be done."""
+        return self._unswept is not None
 
     def tidy(self, passed: Callable[[Step], None] = lambda _: None) -> None:
-        """End the conversations of addresses that have left their NIC, or come to one, with the last change (S14).
-
-        Then delete what nothing refers to any more; if that is refused, forget what is there.
-        """
-        ending, self._ending = self._ending, set()
-        commit.end(self._netns, ending, passed)
+        """Delete what nothing refers to any more since the last change; if that is refused, forget what is there."""
         found, self._unswept = self._unswept, None
         if found is None or self._ruleset is None:
             return
