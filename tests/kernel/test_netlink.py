@@ -25,7 +25,7 @@ from enforcer.model import DenyLog, Policy, host_layout, lab_layout, parse_polic
 from enforcer.ruleset import Ruleset, difference, fresh, lower, names, render
 from enforcer.ruleset.changes import AddChain, AddElements, AddSet, DeleteSet, changes
 from enforcer.ruleset.denials import REASONS
-from enforcer.ruleset.nft import Chain, Element, Field, Match, Set, jump, rule
+from enforcer.ruleset.nft import Chain, Element, Field, Match, Set, Statement, jump, rule
 
 pytestmark = pytest.mark.kernel
 
@@ -145,18 +145,22 @@ def test_a_difference_by_names_leads_by_messages_to_where_text_leads(
     assert objects(scratch.name) == objects(other_scratch.name)
 
 
+def with_chain(ruleset: Ruleset, statement: Statement) -> Ruleset:
+    """Add a chain of one rule to the inet table."""
+    inet, netdev = ruleset.tables
+    chains = (*inet.chains, Chain("x_chain", (rule(statement),)))
+    return replace(ruleset, tables=(replace(inet, chains=chains), netdev))
+
+
 def test_a_step_that_is_refused_as_messages_goes_as_text_and_is_refused_in_nfts_words_s19(scratch: Scratch):
     scratch.add(*NICS)
     ruleset = replace(lower(program(name=scratch.name)), namespace=scratch.name)
     load(ruleset)
     before = objects(scratch.name)
-    inet, netdev = ruleset.tables
-    wrong = replace(inet, chains=(*inet.chains, Chain("x_chain", (rule(jump("nowhere")),))))
     with pytest.raises(TransactionRefused, match="nowhere"):
-        Steps(replace(ruleset, tables=(wrong, netdev)), observe.present(scratch.name)).prepare()
+        Steps(with_chain(ruleset, jump("nowhere")), observe.present(scratch.name)).prepare()
     assert objects(scratch.name) == before
-    odd = replace(inet, chains=(*inet.chains, Chain("x_chain", (rule(Match(Field.TCP_FLAGS, 2)),))))
-    Steps(replace(ruleset, tables=(odd, netdev)), observe.present(scratch.name)).prepare()
+    Steps(with_chain(ruleset, Match(Field.TCP_FLAGS, 2)), observe.present(scratch.name)).prepare()
     assert set(objects(scratch.name)) - set(before) == {"inet chain x_chain {"}
 
 
@@ -183,10 +187,8 @@ def test_a_whole_load_that_is_refused_changes_nothing_and_is_told_in_nfts_words_
     ruleset = replace(lower(program(name=scratch.name)), namespace=scratch.name)
     load(ruleset)
     before = objects(scratch.name)
-    inet, netdev = ruleset.tables
-    wrong = replace(inet, chains=(*inet.chains, Chain("x_chain", (rule(jump("nowhere")),))))
     with pytest.raises(TransactionRefused, match="nowhere"):
-        load(replace(ruleset, tables=(wrong, netdev)))
+        load(with_chain(ruleset, jump("nowhere")))
     assert objects(scratch.name) == before
     load(ruleset)
     assert objects(scratch.name) == before
