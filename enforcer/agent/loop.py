@@ -129,7 +129,8 @@ class Loop:
             self._commit(unsettled)
         for step in tuple(decide(self._places.all, (), time.monotonic())):
             self._take(step)
-        self._observer.loaded(self._revision, len(self._places.all), time.monotonic() - begun)
+        loaded = sum(place.loaded for place in self._places.all.values())
+        self._observer.loaded(self._revision, loaded, time.monotonic() - begun)
         self._publish()
 
     def run(self) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from enforcer.cli import output
-from enforcer.errors import SystemRefused
+from enforcer.errors import Problem, SystemRefused
 
 
 def _options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -54,7 +54,8 @@ def daemon_command(
 @click.command("boot")
 @_options
 @output.json_option
-def boot_command(state_dir: Path | None, config: Path | None, as_json: bool) -> None:
+@click.pass_context
+def boot_command(ctx: click.Context, state_dir: Path | None, config: Path | None, as_json: bool) -> None:
     """Put the last good state in force and end; for the time before the network comes up.
 
     Interfaces that are not there yet are closed by name until the daemon attaches them.
@@ -71,13 +72,14 @@ def boot_command(state_dir: Path | None, config: Path | None, as_json: bool) -> 
     booted = boot(settings.store)
     for netns in booted.absent:
         output.note(f"network namespace {netns}: does not exist yet; the daemon loads it when it comes")
-    if as_json:
-        output.emit(asdict(booted))
-    else:
-        done = ", ".join(netns or "(own)" for netns in booted.in_force) or "no namespace"
-        output.note(f"revision {booted.revision} is in force in {done}")
     wrong = [f"network namespace {netns or '(own)'}: {why}" for netns, why in booted.failed]
     if booted.damaged:
         wrong.insert(0, f"{booted.damaged}; what its copy says is in force")
+    if as_json:
+        errors = [output.problem_document(Problem("", each)) for each in wrong]
+        output.emit({**asdict(booted), "errors": errors})
+        ctx.exit(SystemRefused.exit_status if wrong else 0)
+    done = ", ".join(netns or "(own)" for netns in booted.in_force) or "no namespace"
+    output.note(f"revision {booted.revision} is in force in {done}")
     if wrong:
         raise SystemRefused("\n".join(wrong))

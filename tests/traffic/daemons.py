@@ -47,6 +47,8 @@ class Daemon:
         self._notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._notify.bind(str(directory / "notify"))
         self._program = program
+        self.before: tuple[str, ...] = ()
+        """What the next process is started with: words before its own (`ip netns exec …`)."""
         self._resources: dict[str, str] = {}
         self.process: subprocess.Popen[bytes] | None = None
 
@@ -67,7 +69,7 @@ class Daemon:
         address = {"NOTIFY_SOCKET": str(self.directory / "notify"), "PYTHONPATH": str(ROOT), VARIABLE: die_at}
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, *words], stderr=log, env={**os.environ, **address, **(environment or {})}
+                [*self.before, sys.executable, *words], stderr=log, env={**os.environ, **address, **(environment or {})}
             )
 
     def until_it_says(self, word: str) -> list[str]:
