@@ -1,8 +1,12 @@
-"""What every dataplane promises: run against the kernel, and against the fake that stands for it elsewhere."""
+"""What every dataplane promises: run against the kernel, a session, and the fake that stands for both elsewhere.
+
+A session remembers what is there. It looks at interfaces when their NICs come, when other ones are to be closed, and
+when it is given the very same program once more; between these, notices tell whoever uses it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Protocol
 
@@ -12,7 +16,7 @@ from scratch import Scratch, scratch_namespace
 
 from enforcer import dataplane
 from enforcer.compiler.program import NamespaceProgram
-from enforcer.dataplane import Committed, Step, observe
+from enforcer.dataplane import Committed, Session, Step, observe
 from enforcer.dataplane.fake import FakeDataplane, holds
 from enforcer.errors import AttachmentRefused, TransactionRefused
 from enforcer.ruleset import Present, lower, next_edition
@@ -30,23 +34,28 @@ security_groups:
 """
 ONE = compiled(three_hosts(RULES))
 OTHER = compiled(three_hosts(RULES.replace("22", "443")))
+FEWER = replace(ONE, nics=ONE.nics[:2], declared=ONE.declared[:2])
 
 
 class Dataplane(Protocol):
     """What the contract is about: the verbs, and what the world around them does."""
 
     netns: str
+    looks: Sequence[Step]
+    """What it does first when it changes what it has put in force itself."""
 
     def replace(self, program: NamespaceProgram, **how: object) -> Committed: ...
     def clear(self) -> bool: ...
     def present(self) -> dict[str, Present]: ...
     def add(self, *interfaces: str) -> None: ...
     def enslave(self, interface: str, bridge: str) -> None: ...
+    def release(self, interface: str) -> None: ...
     def a_flow_bears(self, stamp: int) -> None: ...
 
 
 class Fake:
     netns = "fake"
+    looks = (Step.OBSERVED,)
 
     def __init__(self) -> None:
         self.fake = FakeDataplane({self.netns: ()})
@@ -66,11 +75,16 @@ class Fake:
     def enslave(self, interface: str, bridge: str) -> None:
         self.fake.ports[interface] = bridge
 
+    def release(self, interface: str) -> None:
+        del self.fake.ports[interface]
+
     def a_flow_bears(self, stamp: int) -> None:
         self.fake.stamps.add(stamp)
 
 
 class Kernel:
+    looks: Sequence[Step] = (Step.OBSERVED,)
+
     def __init__(self, scratch: Scratch) -> None:
         self.scratch = scratch
         self.netns = scratch.name
@@ -91,19 +105,53 @@ class Kernel:
         self.scratch.ip("link", "add", bridge, "type", "bridge")
         self.scratch.ip("link", "set", interface, "master", bridge)
 
+    def release(self, interface: str) -> None:
+        self.scratch.ip("link", "set", interface, "nomaster")
+
     def a_flow_bears(self, stamp: int) -> None:
         flow = f"-p udp -s 192.0.2.1 -d 192.0.2.2 --sport {stamp >> 8} --dport 2 -t 300"
         self.scratch.run("conntrack", "-I", *flow.split(), "-m", hex(stamp))
 
 
-@pytest.fixture(params=["fake", pytest.param("kernel", marks=pytest.mark.kernel)])
+class Remembering(Kernel):
+    """A session, which is given the same object for the same program, and tidies up after each change."""
+
+    looks = ()
+
+    def __init__(self, scratch: Scratch) -> None:
+        super().__init__(scratch)
+        self.session = Session(self.netns)
+        self._named: dict[int, tuple[NamespaceProgram, NamespaceProgram]] = {}
+
+    def replace(self, program: NamespaceProgram, **how: object) -> Committed:
+        _, named = self._named.setdefault(id(program), (program, replace(program, name=self.netns)))
+        done = self.session.replace(named, **how)
+        self.session.tidy(how.get("passed", lambda _: None))
+        return replace(done, swept=not self.session.untidy)
+
+    def clear(self) -> bool:
+        self.session.close()
+        return super().clear()
+
+
+KINDS = {"fake": lambda _: Fake(), "kernel": Kernel, "session": Remembering}
+IN_THE_KERNEL = [pytest.param(kind, marks=pytest.mark.kernel) for kind in ("kernel", "session")]
+
+
+@pytest.fixture(params=["fake", *IN_THE_KERNEL])
 def bare(request: pytest.FixtureRequest) -> Iterator[Dataplane]:
     """A namespace without interfaces."""
     if request.param == "fake":
         yield Fake()
     else:
         for scratch in scratch_namespace():
-            yield Kernel(scratch)
+            made = KINDS[request.param](scratch)
+            yield made
+            made.clear()
+
+
+looking = pytest.mark.parametrize("bare", ["fake", IN_THE_KERNEL[0]], indirect=True)
+"""For what takes a look at every change."""
 
 
 @pytest.fixture
@@ -116,6 +164,11 @@ def plane(bare: Dataplane) -> Dataplane:
 def expected(plane: Dataplane, program: NamespaceProgram, generation: int, *absent: str) -> dict[str, Present]:
     """What is there when the program is in force, all of one edition."""
     return holds(lower(program, generation, absent, edition=next_edition(plane.present()) - 1))
+
+
+def closing(plane: Dataplane, program: NamespaceProgram, generation: int, *closed: str) -> dict[str, Present]:
+    """What is there when some of its interfaces are closed."""
+    return holds(lower(program, generation, closed, closed, next_edition(plane.present()) - 1))
 
 
 def test_the_first_load_is_whole_and_later_ones_are_differences(plane: Dataplane):
@@ -143,11 +196,25 @@ def test_an_interface_that_does_not_exist_is_reported_and_closed_s19(bare: Datap
     bare.add("v-ecs-b")
     assert bare.replace(ONE).absent == ("v-ecs-a", "v-ecs-c")
     assert bare.present() == expected(bare, ONE, 1, "v-ecs-a", "v-ecs-c")
+    assert bare.replace(OTHER).absent == ("v-ecs-a", "v-ecs-c")
+    assert bare.present() == expected(bare, OTHER, 2, "v-ecs-a", "v-ecs-c")
     bare.add("v-ecs-a", "v-ecs-c")
+    assert bare.replace(OTHER).absent == ()
+    assert bare.present() == expected(bare, OTHER, 3)
     assert bare.replace(ONE).absent == ()
-    assert bare.present() == expected(bare, ONE, 2)
+    assert bare.present() == expected(bare, ONE, 4)
 
 
+def test_a_nic_that_comes_behind_an_interface_that_does_not_exist_is_reported_and_closed_s19(bare: Dataplane):
+    bare.add("v-ecs-a", "v-ecs-b")
+    assert bare.replace(FEWER).absent == ()
+    assert bare.replace(ONE).absent == ("v-ecs-c",)
+    assert bare.present() == expected(bare, ONE, 2, "v-ecs-c")
+    assert bare.replace(FEWER).absent == ()
+    assert bare.present() == expected(bare, FEWER, 3)
+
+
+@looking
 def test_who_requires_all_interfaces_is_refused_and_nothing_changes_s19(bare: Dataplane):
     bare.add("v-ecs-b")
     bare.replace(OTHER)
@@ -157,6 +224,19 @@ def test_who_requires_all_interfaces_is_refused_and_nothing_changes_s19(bare: Da
     assert bare.present() == before
 
 
+def test_a_nic_that_comes_behind_a_port_of_a_bridge_is_refused_and_nothing_changes_s19(plane: Dataplane):
+    plane.replace(FEWER)
+    before = plane.present()
+    plane.enslave("v-ecs-c", "br-x")
+    with pytest.raises(AttachmentRefused, match=r"v-ecs-c: is a port of the bridge br-x"):
+        plane.replace(ONE)
+    assert plane.present() == before
+    plane.release("v-ecs-c")
+    assert plane.replace(ONE).absent == ()
+    assert plane.present() == expected(plane, ONE, 2)
+
+
+@looking
 def test_a_port_of_a_bridge_is_refused_and_nothing_changes(plane: Dataplane):
     plane.replace(OTHER)
     before = plane.present()
@@ -170,9 +250,14 @@ def test_a_port_of_a_bridge_can_be_closed_and_the_others_are_in_force_s19(plane:
     plane.replace(OTHER)
     plane.enslave("v-ecs-b", "br-x")
     assert plane.replace(ONE, closed=("v-ecs-b",)).absent == ()
-    assert plane.present() == holds(lower(ONE, 2, ("v-ecs-b",), ("v-ecs-b",), 2))
+    assert plane.present() == closing(plane, ONE, 2, "v-ecs-b")
     assert "closed_in_v-ecs-b" in plane.present()["netdev"].chains
     assert "nic_v-ecs-a" in plane.present()["netdev"].chains
+    assert plane.replace(OTHER, closed=("v-ecs-b",)).absent == ()
+    assert plane.present() == closing(plane, OTHER, 3, "v-ecs-b")
+    plane.release("v-ecs-b")
+    assert plane.replace(OTHER).absent == ()
+    assert plane.present() == expected(plane, OTHER, 4)
 
 
 @pytest.mark.kernel
@@ -196,7 +281,7 @@ def test_a_whole_replacement_can_be_asked_for_and_says_what_it_has_done(plane: D
     assert steps == [Step.OBSERVED, Step.REPLACED]
     steps.clear()
     plane.replace(ONE, passed=steps.append)
-    assert steps == [Step.OBSERVED, Step.PREPARED, Step.SWITCHED, Step.SWEPT]
+    assert steps == [*plane.looks, Step.PREPARED, Step.SWITCHED, Step.SWEPT]
 
 
 def broken() -> Iterator[tuple[str, Callable[[NamespaceProgram], NamespaceProgram]]]:
