@@ -22,7 +22,7 @@ from enforcer.errors import SystemRefused
 from enforcer.model import IPAddress
 
 NETLINK_NETFILTER: Final = 12
-GET, DELETE = 1 << 8 | 1, 1 << 8 | 2  # NFNL_SUBSYS_CTNETLINK << 8 | IPCTNL_MSG_CT_…
+GET, DELETE, _COUNT = 1 << 8 | 1, 1 << 8 | 2, 1 << 8 | 5  # NFNL_SUBSYS_CTNETLINK << 8 | IPCTNL_MSG_CT_…
 REQUEST, ACK, DUMP = 0x1, 0x4, 0x300
 _ERROR, _DONE = 2, 3
 HEADER: Final = struct.Struct("=IHHII")
@@ -31,6 +31,7 @@ _KIND: Final = 0x3FFF  # without the flags "nested" and "network byte order"
 ORIGINAL, REPLY, _STATUS, _PROTOINFO, _MARK, ID, ZONE = 1, 2, 3, 4, 8, 12, 18  # CTA_…
 TUPLE_IP: Final = 1
 _TUPLE_PROTO: Final = 2
+_ENTRIES: Final = 1  # CTA_STATS_GLOBAL_ENTRIES
 _NUMBER, _SOURCE_PORT, _DESTINATION_PORT = 1, 2, 3
 _ICMP_ID, _ICMP_TYPE, _ICMP_CODE = (4, 7), (5, 8), (6, 9)
 _BE16, _BE32 = struct.Struct("!H"), struct.Struct("!I")
@@ -94,6 +95,15 @@ def opened(netns: str) -> socket.socket:
         made = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, NETLINK_NETFILTER)
     made.settimeout(10)
     return made
+
+
+def tracked(conntrack: socket.socket) -> int:
+    """Return how many conversations a namespace tracks, those that have just begun included."""
+    conntrack.send(HEADER.pack(20, _COUNT, REQUEST, 1, 0) + bytes(4))
+    kind, body = next(messages(conntrack))
+    if kind == _ERROR:
+        raise SystemRefused(f"connection tracking: {os.strerror(-struct.unpack_from('=i', body)[0])}")
+    return _unsigned(_values(body, 4).get(_ENTRIES))
 
 
 def dump(conntrack: socket.socket) -> Iterator[bytes]:

@@ -20,7 +20,7 @@ import socket
 from collections.abc import Callable, Collection, Sequence
 
 from enforcer.compiler import NamespaceProgram
-from enforcer.dataplane import commit, conntrack, grace, observe
+from enforcer.dataplane import commit, conntrack, flows, grace, observe
 from enforcer.dataplane.commit import Committed, Step
 from enforcer.dataplane.namespaces import entered
 from enforcer.dataplane.netlink import Channel, Untold, encode
@@ -39,6 +39,7 @@ class Session:
     def __init__(self, netns: str, retiring: Callable[[Collection[str] | None], None] = lambda _: None) -> None:
         self._netns, self._retiring = netns, retiring
         self._channel: Channel | None = None
+        self._tracking: socket.socket | None = None
         self._lowering = Lowering()
         self._forget()
 
@@ -55,9 +56,10 @@ class Session:
 
     def close(self) -> None:
         """End it; what is in force stays so."""
-        if self._channel is not None:
-            self._channel.close()
-        self._channel = None
+        for each in (self._channel, self._tracking):
+            if each is not None:
+                each.close()
+        self._channel = self._tracking = None
         self._forget()
 
     def replace(
@@ -142,7 +144,10 @@ class Session:
         self._unswept = found if found.sweep else None
         missing = tuple(sorted(absent - self._closed))
         self._committed = Committed(self._netns, generation, False, not found.sweep, missing, edition)
-        commit.end(self._netns, ended, passed)
+        if ended:
+            self._tracking = self._tracking or conntrack.opened(self._netns)
+            flows.end_by(self._tracking, ended)
+            passed(Step.ENDED)
         return self._committed
 
     def _attached(self, before: NamespaceProgram, after: NamespaceProgram, absent: frozenset[str]) -> frozenset[str]:

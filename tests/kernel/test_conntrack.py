@@ -11,6 +11,7 @@ from scratch import Scratch
 
 from enforcer.dataplane import conntrack, flows, libnftables
 from enforcer.dataplane.namespaces import entered
+from enforcer.dataplane.netlink.wire import nest
 from enforcer.dataplane.ways import ways
 
 pytestmark = pytest.mark.kernel
@@ -71,10 +72,34 @@ def test_a_translated_destination_and_an_answer_are_seen(talking: Scratch):
 
 def test_ending_an_address_ends_its_conversations_and_no_others(talking: Scratch):
     before = list(conntrack.conversations(talking.name))
-    assert flows.end(talking.name, [ip_address("127.0.0.2")]) == 1
+    assert {each.original.source.version for each in before} == {4, 6}
+    flows.end(talking.name, [ip_address("127.0.0.2")])
+    left = {_read(each) for each in conntrack.conversations(talking.name)}
+    assert left == {_read(each) for each in before if not each.redirected}
+    flows.end(talking.name, [ip_address("2001:db8::99"), ip_address("127.0.0.77")])
+    assert {_read(each) for each in conntrack.conversations(talking.name)} == left
+    flows.end(talking.name, [ip_address("::1")])
+    assert {each.original.source.version for each in conntrack.conversations(talking.name)} == {4}
+
+
+def test_a_kernel_that_cannot_delete_by_address_is_read(talking: Scratch, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(flows, "_flushes", lambda address: [flows._message(bytes((2, 1, 0, 0)) + nest(1, nest(1)))])
+    before = list(conntrack.conversations(talking.name))
+    flows.end(talking.name, [ip_address("127.0.0.2")])
     assert {_read(each) for each in conntrack.conversations(talking.name)} == {
         _read(each) for each in before if not each.redirected
     }
+
+
+def test_where_nothing_is_tracked_nothing_is_ended(scratch: Scratch):
+    with conntrack.opened(scratch.name) as opened:
+        assert conntrack.tracked(opened) == 0
+    flows.end(scratch.name, [ip_address("127.0.0.2")])
+
+
+def test_conversations_are_counted(talking: Scratch):
+    with conntrack.opened(talking.name) as opened:
+        assert conntrack.tracked(opened) == len(list(conntrack.conversations(talking.name)))
 
 
 def test_a_way_is_the_interface_of_the_route(scratch: Scratch):
