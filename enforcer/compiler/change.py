@@ -90,12 +90,15 @@ def attached(namespace: Namespace, change: Change) -> Namespace | None:
     if not any(nics for _, nics in come) and not any(_inside(n, namespace) for ecs in change.gone for n in ecs.nics):
         return namespace
     new = {ecs.name for ecs, nics in come if nics}
-    stays = [each for each in namespace.attachments if each.ref.ecs.name not in gone]
+    stays: Sequence[Attachment] = namespace.attachments
+    if gone:
+        stays = [each for each in stays if each.ref.ecs.name not in gone]
     attachments = stays if not new else _put_in(stays, new, namespace, change)
-    vpcs = tuple(dict.fromkeys(each.ref.vpc.name for each in attachments))
-    if vpcs != namespace.vpcs:
+    others = {change.after.vpc_of_subnet(nic.subnet).name for _, nics in come for nic in nics} - {*namespace.vpcs[:1]}
+    several = len(namespace.vpcs) != 1 or not attachments or others
+    if several and tuple(dict.fromkeys(each.ref.vpc.name for each in attachments)) != namespace.vpcs:
         return None
-    return Namespace(namespace.name, vpcs, tuple(attachments), namespace.owned, namespace.infrastructure)
+    return Namespace(namespace.name, namespace.vpcs, tuple(attachments), namespace.owned, namespace.infrastructure)
 
 
 def _inside(nic: Any, namespace: Namespace) -> bool:
@@ -106,11 +109,12 @@ def _put_in(
     stays: Sequence[Attachment], new: Collection[str], namespace: Namespace, change: Change
 ) -> list[Attachment]:
     """Put new attachments where the policy has their ECSs; all that come lie between the ends that are the same."""
-    policy, places = change.after, {each.ref.ecs.name: at for at, each in enumerate(stays)}
-    at = change.at
-    while at and policy.ecs[at - 1].name not in places:
+    policy, at, begin = change.after, change.at, 0
+    while at and not any(_inside(nic, namespace) for nic in policy.ecs[at - 1].nics):
         at -= 1
-    begin = places[policy.ecs[at - 1].name] + 1 if at else 0
+    if at:
+        name = policy.ecs[at - 1].name
+        begin = next(place for place in range(len(stays), 0, -1) if stays[place - 1].ref.ecs.name == name)
     found, put = list(stays[:begin]), begin
     left = len(new)
     while left:

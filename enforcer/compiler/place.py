@@ -31,9 +31,9 @@ from enforcer.compiler.compile import (
     rule_list,
     terms_in_use,
 )
-from enforcer.compiler.program import FAMILIES, AddressClass, AddressMap, SidePolicy, Span
+from enforcer.compiler.program import FAMILIES, AddressClass, AddressMap, NamespaceProgram, SidePolicy, Span
 from enforcer.compiler.sides import RuleList
-from enforcer.compiler.space import Lists, Ranges, Space
+from enforcer.compiler.space import Lists, Ranges, Space, same_ends
 from enforcer.compiler.terms import ADDRESS_GROUP, GROUP, Terms, visible
 from enforcer.model import Attachment, Family, Namespace, Policy
 
@@ -239,14 +239,26 @@ class Place:
     ) -> None:
         program, old = self.compiled.program, self.compiled.sides
         if namespace is not self.compiled.namespace:
-            known = {id(a): nic for a, nic in zip(guarded(self.compiled.namespace), program.nics, strict=True)}
-            nics = tuple(known.get(id(a)) or nic_program(a) for a in guarded(namespace))
-            program = replace(program, nics=nics, declared=declared(namespace))
+            program = self._with_nics(namespace)
         if len(sides) != len(old) or not all(map(is_, sides.values(), old.values())):
             policies, pairs = distinct(sides.values()), profiles(sides)
             program = replace(program, policies=policies, sides=program.sides if pairs == program.sides else pairs)
         program = replace(program, addresses=maps)
         self.compiled = Compiled(namespace, lists, sides, program)
+
+    def _with_nics(self, namespace: Namespace) -> NamespaceProgram:
+        """Compile the NICs that have come; where all are judged, they stand where their attachments do."""
+        program, was = self.compiled.program, self.compiled.namespace
+        first, last = same_ends(was.attachments, namespace.attachments)
+        between = namespace.attachments[first : len(namespace.attachments) - last]
+        if len(program.nics) == len(was.attachments) and all(each.ref.nic.port_security for each in between):
+            there = was.attachments[first : len(was.attachments) - last]
+            known = {id(a): nic for a, nic in zip(there, program.nics[first:], strict=False)}
+            come = (known.get(id(each)) or nic_program(each) for each in between)
+            return replace(program, nics=(*program.nics[:first], *come, *program.nics[len(program.nics) - last :]))
+        known = {id(a): nic for a, nic in zip(guarded(was), program.nics, strict=True)}
+        nics = tuple(known.get(id(a)) or nic_program(a) for a in guarded(namespace))
+        return replace(program, nics=nics, declared=declared(namespace))
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,8 +274,10 @@ def _attachments(old: Namespace, new: Namespace) -> tuple[list[Attachment], list
     """Return the judged NICs that one of two namespaces has alone."""
     if old is new:
         return [], []
-    kept = {id(each) for each in old.attachments} & {id(each) for each in new.attachments}
-    one, other = ([each for each in guarded(some) if id(each) not in kept] for some in (old, new))
+    first, last = same_ends(old.attachments, new.attachments)
+    gone, come = (some.attachments[first : len(some.attachments) - last] for some in (old, new))
+    kept = {id(each) for each in gone} & {id(each) for each in come}
+    one, other = ([e for e in each if id(e) not in kept and e.ref.nic.port_security] for each in (gone, come))
     return one, other
 
 

@@ -44,8 +44,10 @@ def end_by(opened: socket.socket, addresses: Collection[IPAddress]) -> None:
     left = set(addresses)
     if len(addresses) <= _FEW:
         left = {each for each in addresses if each.version == 6 or not _deleted(opened, each)}
+    if not left:
+        return
     wanted = {address.packed for address in left}
-    doomed = [_deletion(flow) for flow in conntrack.dump(opened) if not wanted.isdisjoint(_addresses(flow))] if left else []
+    doomed = [_deletion(flow) for flow in conntrack.dump(opened) if not wanted.isdisjoint(_addresses(flow))]
     for message in doomed:
         if (number := _answer(opened, message)) not in (0, errno.ENOENT):  # it may have ended by itself
             raise SystemRefused(f"connection tracking: a flow cannot be deleted ({os.strerror(number)})")

@@ -73,15 +73,23 @@ class Around:
             profiles=profiles,
             netdev=self._netdev(left, here),
             sets=_spliced(self.sets, before, now),
-            way=tuple(old if old == new else new for old, new in zip(self.way, _way(namespace), strict=True)),
+            way=self.way if all(map(_plain, (*gone, *come))) else self._way_of(namespace),
         )
+
+    def _way_of(self, namespace: NamespaceProgram) -> tuple[Chain, ...]:
+        return tuple(old if old == new else new for old, new in zip(self.way, _way(namespace), strict=True))
 
     def _netdev(self, left: tuple[NicProgram, ...], here: tuple[NicProgram, ...]) -> Table:
         checked = checked_mark(self.namespace)
         loose = {names.NIC_CHAIN.format(nic.interface) for nic in left}
-        kept = (chain for chain in self.netdev.chains if chain.name not in loose)
+        kept = [chain for chain in self.netdev.chains if chain.name not in loose] if loose else self.netdev.chains
         sets = _spliced(self.netdev.sets, netdev_sets(left), netdev_sets(here))
         return replace(self.netdev, sets=sets, chains=(*kept, *(nic_chain(nic, checked) for nic in here)))
+
+
+def _plain(nic: NicProgram) -> bool:
+    """Say whether a NIC is reached by single addresses alone: then the fixed chains do not ask about it."""
+    return nic.source_dest_check and all(network.num_addresses == 1 for network in nic.addresses)
 
 
 def _way(namespace: NamespaceProgram) -> tuple[Chain, ...]:
@@ -112,7 +120,10 @@ def _spliced(sets: Iterable[Set], gone: Iterable[Set], come: Iterable[Set]) -> t
         old, more = left.get(entry.name, {}), new.get(entry.name, {})
         stay = {key for key in old.keys() & more.keys() if old[key] == more[key]}
         if len(stay) < max(len(old), len(more)):
-            kept = (element for element in entry.elements if element.key not in old or element.key in stay)
+            kept = list(entry.elements)
+            for key, element in old.items():
+                if key not in stay:
+                    kept.remove(element)
             added = (element for key, element in more.items() if key not in stay)
             found.append(replace(entry, elements=(*kept, *added)))
         else:

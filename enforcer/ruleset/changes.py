@@ -162,7 +162,8 @@ def _differing(old: Sequence[_Named], new: Sequence[_Named]) -> tuple[dict[str, 
         places = list(compress(count(), map(is_not, old, new)))
         before, after = [old[at] for at in places], [new[at] for at in places]
     else:
-        before, after = list(old), list(new)
+        first, last = same_ends(old, new)
+        before, after = list(old[first : len(old) - last]), list(new[first : len(new) - last])
     same = {id(each) for each in before} & {id(each) for each in after}
     return {each.name: each for each in before if id(each) not in same}, [e for e in after if id(e) not in same]
 

@@ -39,7 +39,7 @@ def _set(entry: Set, names: Mapping[str, str]) -> Set:
 def _element(element: Element, names: Mapping[str, str]) -> Element:
     if not isinstance(element.value, Verdict) or element.value.chain not in names:
         return element
-    return replace(element, value=_verdict(element.value, names))
+    return element._replace(value=_verdict(element.value, names))
 
 
 def _chain(chain: Chain, names: Mapping[str, str]) -> Chain:

@@ -235,8 +235,7 @@ class Chain:
     fixed: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Element:
+class Element(NamedTuple):
     """A set element; in a map with its value: a verdict, or an integer of the map's value type."""
 
     key: Key
