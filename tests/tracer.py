@@ -88,6 +88,14 @@ class Tracer:
         self._hook(packet, trace, "inet", "postrouting" if packet.oif else "input")
         return trace
 
+    def overtaken(self, packet: Packet, by: Tracer) -> Trace:
+        """Let the packet pass its first hooks here, and the last one in what a change has put in force meanwhile."""
+        trace = Trace(mark=packet.mark, flow_mark=packet.flow.mark, priority=packet.priority)
+        self._hook(packet, trace, "netdev", "ingress")
+        self._hook(packet, trace, "inet", "prerouting")
+        by._hook(packet, trace, "inet", "postrouting" if packet.oif else "input")
+        return trace
+
     def ingress(self, packet: Packet) -> Trace:
         """Let the packet pass only what is before connection tracking."""
         trace = Trace(mark=packet.mark, flow_mark=packet.flow.mark, priority=packet.priority)

@@ -30,7 +30,7 @@ from enforcer.ruleset import Ruleset, fresh, lower, next_edition, render
 from enforcer.ruleset.changes import AddElements, Changes, DeleteElements
 from enforcer.ruleset.names import SOURCES, TABLE
 from enforcer.ruleset.nft import KeyPart
-from enforcer.ruleset.skeleton import stamp_bits
+from enforcer.ruleset.stamps import generation_mask, stamp_bits
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,7 +243,7 @@ def _lowered(
 
 
 def _free(namespace: NamespaceProgram, current: int) -> int:
-    mask = namespace.marks.connection_mask
+    mask = generation_mask(namespace.marks)
     return next_generation(namespace, current, lambda stamp: observe.stamped(namespace.name, stamp, mask))
 
 
@@ -253,14 +253,14 @@ def next_generation(namespace: NamespaceProgram, current: int, borne: Callable[[
     Right after a first load only conntrack knows which stamps an earlier life of ours has given. `borne` says whether a
     flow has a stamp. Raises SystemRefused when all stamps are borne: one of them would make a revoked flow look judged.
     """
-    mask = namespace.marks.connection_mask
+    mask = generation_mask(namespace.marks)
     most = mask // (mask & -mask) - 1  # all bits set: a flow that was revoked
     for step in range(most):
         candidate = (current + step) % most + 1
-        if not borne(stamp_bits(namespace, candidate)):
+        if not borne(stamp_bits(namespace.marks, candidate)):
             return candidate
     raise SystemRefused(
-        f"connection mask 0x{mask:08x}: live connections bear all of its {most} stamps; "
+        f"connection mask 0x{namespace.marks.connection_mask:08x}: live connections bear all of its {most} stamps; "
         "write a wider marks.connection_mask, or wait until idle connections have ended"
     )
 

@@ -30,7 +30,8 @@ from enforcer.ruleset.around import differing_nics
 from enforcer.ruleset.changes import AddChain, Changes, Operation, Refill, Unequal, changes
 from enforcer.ruleset.editions import in_place
 from enforcer.ruleset.lower import Lowering
-from enforcer.ruleset.names import MARK
+from enforcer.ruleset.names import MARKS
+from enforcer.ruleset.stamps import generation_mask
 
 
 class Session:
@@ -193,7 +194,7 @@ class Session:
     ) -> None:
         if operations:
             asks = any(
-                isinstance(each, AddChain | Refill) and each.chain.rules and each.chain.name != MARK
+                isinstance(each, AddChain | Refill) and each.chain.rules and each.chain.name not in MARKS
                 for each in operations
             )
             sets = {entry.name: entry for entry in ruleset.tables[0].sets} if asks else {}
@@ -203,7 +204,7 @@ class Session:
 
     def _next(self, namespace: NamespaceProgram, current: int) -> int:
         """Choose a generation that no live flow bears; which do is asked again before the numbers come round."""
-        mask = namespace.marks.connection_mask
+        mask = generation_mask(namespace.marks)
         if self._borne is None or self._given >= mask // (mask & -mask) // 4:
             self._borne, self._given = conntrack.marks(self._netns, mask), 0
         generation = commit.next_generation(namespace, current, self._borne.__contains__)

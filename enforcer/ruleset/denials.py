@@ -14,7 +14,8 @@ from collections.abc import Iterator
 from enforcer.compiler.program import NamespaceProgram
 from enforcer.ruleset import names
 from enforcer.ruleset.nft import DROP, Chain, Counter, Field, Log, Match, Rule, SetMark, Throttle, jump, rule
-from enforcer.ruleset.skeleton import ALL_BITS, fixed
+from enforcer.ruleset.skeleton import fixed
+from enforcer.ruleset.stamps import ALL_BITS
 
 FROM_NIC, TO_NIC, REPLY = "from", "to", "-reply"
 """Prefixes of the deny log: whose NIC denied the packet, and whether it answers a flow that the other side opened."""
@@ -64,7 +65,7 @@ def refused_chains(namespace: NamespaceProgram, *, netdev: bool) -> Iterator[Cha
 
 def _revoked(namespace: NamespaceProgram) -> Iterator[Rule]:
     mask = namespace.marks.connection_mask
-    revoked = mask  # no generation: `skeleton.stamp_bits`
+    revoked = mask  # no generation: `stamps`
     passed = Match(Field.CT_MARK, 0, "!=", mask), Match(Field.CT_MARK, revoked, "!=", mask)
     for _, nic, where in _WAYS:
         yield rule(where, *passed, Throttle(nic, names.REVOKED), SetMark(Field.CT_MARK, ALL_BITS ^ mask, revoked))

@@ -25,7 +25,8 @@ from enforcer.ruleset.policies import (
     spliced_hosts,
 )
 from enforcer.ruleset.profiles import Profile, lower_profile
-from enforcer.ruleset.skeleton import TIMEOUT_OBJECTS, in_force, mark_chain
+from enforcer.ruleset.skeleton import TIMEOUT_OBJECTS
+from enforcer.ruleset.stamps import in_force, mark_chains
 
 _Lowered = tuple[Judge, tuple[Set, ...], tuple[Chain, ...]]
 
@@ -99,7 +100,8 @@ class Lowering:
                 there = self._classifiers[old.family][2].sets[0]
                 sets[self._place_of(sets, there)] = self._classifier(new, made_for[2]).sets[0]
         chains = list(inet.chains)
-        chains[0], chains[-1] = mark_chain(namespace, generation), Chain(names.GENERATION.format(generation), ())
+        marks = mark_chains(namespace, generation)
+        chains[: len(marks)], chains[-1] = marks, Chain(names.GENERATION.format(generation), ())
         tables = (replace(inet, sets=tuple(sets), chains=tuple(chains)), *ruleset.tables[1:])
         return Ruleset(namespace.name, tables, generation)
 
@@ -133,7 +135,7 @@ class Lowering:
             () if namespace.owned else TIMEOUT_OBJECTS,
             (in_force(namespace, generation), *around.sets, *sets.values()),
             (
-                mark_chain(namespace, generation),
+                *mark_chains(namespace, generation),
                 DECIDED,
                 *chains.values(),
                 *around.balancer_chains,

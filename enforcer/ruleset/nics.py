@@ -235,7 +235,7 @@ def balancer_objects(namespace: NamespaceProgram) -> tuple[tuple[Set, ...], tupl
     sets = {entry.name: entry for listeners in ports.values() for entry in _listener_sets(listeners)}
     maps: list[Set] = []
     chains: list[Chain] = []
-    for way, verdict in ((names.TO_BACKEND, goto(names.ENDED)), (names.FROM_BACKEND, ACCEPT)):
+    for way, verdict in ((names.TO_BACKEND, goto(names.ENDED)), (names.FROM_BACKEND, goto(names.ANSWERING))):
         found = {address: _balancer_chain(way, listeners, verdict) for address, listeners in ports.items()}
         chains += {chain.name: chain for chain in found.values()}.values()
         for family in FAMILIES:

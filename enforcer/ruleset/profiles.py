@@ -52,6 +52,7 @@ def lower_profile(sides: Sides, judges: Mapping[str, Judge], namespace: Namespac
     to_known, family = names.PROFILE_TO_KNOWN.format(*place), sides.family
     asked = partial(judged, family=family, edition=edition)
     dhcp = Dispatch((Field.UDP_SOURCE_PORT,), names.DHCP_FROM)
+    answering = goto(names.ANSWERING)
     is_reply = Match(Field.CT_DIRECTION, "reply")
     chains = (
         Chain(
@@ -60,11 +61,11 @@ def lower_profile(sides: Sides, judges: Mapping[str, Judge], namespace: Namespac
                 rule(is_reply, goto(from_reply)),
                 # Not by `ct state`: to conntrack a flow stays new until it is answered, and some never are.
                 *((rule(once_passed, ACCEPT),) if lenient else ()),
-                *asked(egress, ACCEPT),
+                *asked(egress, ACCEPT if lenient else goto(names.OPENING)),
             ),
         ),
         # A DHCP server's unicast answer may have begun the flow that the client's next request belongs to (S15).
-        Chain(from_reply, (rule(dhcp), *exempt[names.FROM_BACKEND], *asked(ingress, ACCEPT, reply=True))),
+        Chain(from_reply, (rule(dhcp), *exempt[names.FROM_BACKEND], *asked(ingress, answering, reply=True))),
         Chain(
             names.PROFILE_TO.format(*place),
             (
@@ -80,14 +81,14 @@ def lower_profile(sides: Sides, judges: Mapping[str, Judge], namespace: Namespac
                 rule(jump(names.KNOWN_TO)),
                 rule(is_reply, goto(to_reply)),
                 *exempt[names.TO_BACKEND],
-                *asked(ingress, goto(names.STAMP)),
+                *asked(ingress, goto(names.STAMP if lenient else names.OPENED)),
             ),
         ),
         Chain(
             to_reply,
             (
-                *((rule(once_passed, goto(names.STAMP)),) if lenient else ()),
-                *asked(egress, goto(names.STAMP), reply=True),
+                *((rule(once_passed, goto(names.ANSWERED)),) if lenient else ()),
+                *asked(egress, goto(names.ANSWERED), reply=True),
             ),
         ),
     )

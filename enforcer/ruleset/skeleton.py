@@ -23,13 +23,11 @@ from enforcer.ruleset.nft import (
     Chain,
     Counter,
     Dispatch,
-    Element,
     Field,
     Hook,
     InSet,
     Match,
     Rule,
-    Set,
     SetMark,
     Timeout,
     UseTimeout,
@@ -37,8 +35,8 @@ from enforcer.ruleset.nft import (
     jump,
     rule,
 )
+from enforcer.ruleset.stamps import ALL_BITS, opened, stamping_chains
 
-ALL_BITS = 0xFFFF_FFFF
 HIGH_PORT_BITS = 0xFC00
 """What the ports below 1024 have not: those of DHCP are among them."""
 SYN, FIN_SYN_RST_ACK = 0x02, 0x17
@@ -66,9 +64,9 @@ def inet_chains(namespace: NamespaceProgram) -> tuple[Chain, ...]:
     stamped = rule(InSet((Field.CT_MARK,), names.IN_FORCE, mask=mask), ACCEPT)
     return (
         *_dhcp_chains(),
-        fixed(names.STAMP, rule(jump(names.MARK)), rule(ACCEPT)),
-        *(fixed(names.BEGUN[family], *_timeouts(namespace, family), rule(goto(names.STAMP))) for family in FAMILIES),
-        fixed(names.ENDED, *_ended()),
+        *stamping_chains(namespace),
+        *(fixed(names.BEGUN[f], *_timeouts(namespace, f), rule(goto(opened(namespace)))) for f in FAMILIES),
+        fixed(names.ENDED, *_ended(namespace)),
         fixed(names.LINK_FROM, *_link_from()),
         fixed(names.LINK_TO, *_link_to()),
         fixed(names.KNOWN_FROM, *_known_from()),
@@ -94,31 +92,6 @@ def inet_chains(namespace: NamespaceProgram) -> tuple[Chain, ...]:
         ),
         fixed(names.POSTROUTING, stamped, *_postrouting(namespace), hook=Hook("postrouting", 150)),
     )
-
-
-def mark_chain(namespace: NamespaceProgram, generation: int) -> Chain:
-    """Build the chain that stamps a flow.
-
-    Its only rule has no verdict and asks no set: replacing it does not make the kernel walk all chains and maps again.
-    """
-    keep = ALL_BITS ^ namespace.marks.connection_mask
-    return fixed(names.MARK, rule(SetMark(Field.CT_MARK, keep, stamp_bits(namespace, generation))))
-
-
-def in_force(namespace: NamespaceProgram, generation: int) -> Set:
-    """Build the set of the one stamp that lets a packet pass unasked; two fit, for the moment of a change."""
-    stamp = Element((stamp_bits(namespace, generation),))
-    return Set(names.IN_FORCE, (Field.CT_MARK,), (stamp,), fixed=True, size=2)
-
-
-def stamp_bits(namespace: NamespaceProgram, generation: int) -> int:
-    """Shift a generation into the connection mark's own bits; all of them set is no generation, but a revoked flow."""
-    mask = namespace.marks.connection_mask
-    low = mask & -mask
-    stamp = generation * low
-    if generation < 1 or stamp & ~mask or stamp == mask:
-        raise ValueError(f"generation {generation} does not fit the mask 0x{mask:08x}")
-    return stamp
 
 
 def fixed(name: str, *rules: Rule, hook: Hook | None = None) -> Chain:
@@ -151,20 +124,21 @@ def _timeouts(namespace: NamespaceProgram, family: Family) -> tuple[Rule, ...]:
         rule(
             Match(Field.L4PROTO, TCP if timeout.protocol == "tcp" else UDP),
             UseTimeout(timeout.name),
-            goto(names.STAMP),
+            goto(opened(namespace)),
         )
         for timeout in TIMEOUT_OBJECTS
         if timeout.l3proto == l3proto
     )
 
 
-def _ended() -> tuple[Rule, ...]:
+def _ended(namespace: NamespaceProgram) -> tuple[Rule, ...]:
     """Stamp what comes from an instance and has reached its end elsewhere."""
-    new = Match(Field.CT_STATE, "new")
+    new, established = Match(Field.CT_STATE, "new"), Match(Field.CT_STATE, "established")
     return (
         rule(new, _IPV4, goto(names.BEGUN[4])),
         rule(new, _IPV6, goto(names.BEGUN[6])),
-        rule(Match(Field.CT_STATE, "established"), goto(names.STAMP)),
+        rule(established, Match(Field.CT_DIRECTION, "reply"), goto(names.ANSWERED)),
+        rule(established, goto(opened(namespace))),
     )
 
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 from enforcer.compiler.program import NamespaceProgram
 from enforcer.ruleset import names
 from enforcer.ruleset.nft import ACCEPT, DROP, Chain, Counter, Field, InSet, Match, SetMark, goto, rule
-from enforcer.ruleset.skeleton import ADVERTISE, ALL_BITS, ROUTER_SOLICIT, SOLICIT, fixed
+from enforcer.ruleset.skeleton import ADVERTISE, ROUTER_SOLICIT, SOLICIT, fixed
+from enforcer.ruleset.stamps import ALL_BITS
 
 
 def checked_mark(namespace: NamespaceProgram) -> SetMark:

@@ -20,7 +20,7 @@ from enforcer.dataplane import Committed, Session, Step, observe
 from enforcer.dataplane.fake import FakeDataplane, holds
 from enforcer.errors import AttachmentRefused, TransactionRefused
 from enforcer.ruleset import Present, lower, next_edition
-from enforcer.ruleset.skeleton import stamp_bits
+from enforcer.ruleset.stamps import stamp_bits
 
 NICS = ("v-ecs-a", "v-ecs-b", "v-ecs-c")
 RULES = """
@@ -319,9 +319,9 @@ def without_left_overs(now: dict[str, Present], before: dict[str, Present]) -> d
 
 
 def test_a_generation_that_live_flows_bear_is_skipped_s14(plane: Dataplane):
-    plane.a_flow_bears(stamp_bits(ONE, 1))
+    plane.a_flow_bears(stamp_bits(ONE.marks, 1))
     assert plane.replace(ONE).generation == 2, "an earlier life of ours gave stamp 1: those flows are judged again"
-    plane.a_flow_bears(stamp_bits(ONE, 3))
+    plane.a_flow_bears(stamp_bits(ONE.marks, 3))
     assert plane.replace(ONE).generation == 4
     plane.clear()
     assert plane.replace(ONE).generation == 2, "the next that no live flow bears"

@@ -103,7 +103,10 @@ def there(netns: str) -> dict[str, str]:
     """What is listed, without editions and generations, and without entries about classes that are gone."""
     found = {re.sub(r"generation_\d+", "generation", without_editions(k)): v for k, v in objects(netns).items()}
     return {
-        key: re.sub(r"ct mark set .*|elements = \{ 0x[0-9a-f]{8} \}", "stamp", value) for key, value in found.items()
+        key: re.sub(
+            r"(ct mark 0x\S+ |ct mark & 0x\S+ == 0x\S+ )?ct mark set .*|elements = \{ 0x[0-9a-f]{8} \}", "stamp", value
+        )
+        for key, value in found.items()
     }
 
 

@@ -18,7 +18,7 @@ from enforcer.dataplane.conntrack import Ends, Tracked
 from enforcer.model import ICMP, ICMPV6, TCP, UDP, Direction, Policy, Traffic, host_layout, lab_layout
 from enforcer.semantics import evaluate_side
 
-STAMPED, OLDER = 0x200, 0x100
+STAMPED, OLDER = 0x800, 0x400
 ESTABLISHED, CLOSED = 3, 8
 SERVER = """
 security_groups:

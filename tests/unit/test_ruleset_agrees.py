@@ -19,7 +19,7 @@ from tracer import Tracer
 from enforcer.compiler.program import NamespaceProgram
 from enforcer.model import Direction, Policy
 from enforcer.ruleset import lower
-from enforcer.ruleset.skeleton import stamp_bits
+from enforcer.ruleset.stamps import stamp_bits
 
 GENERATION = 7
 REQUESTS = {(ICMP, kind) for kind in (8, 13, 15, 17)} | {(ICMPV6, kind) for kind in (128, 139)}
@@ -79,7 +79,7 @@ def test_a_new_flow_passes_if_both_ends_let_it(exchange: tuple[Policy, Namespace
     elif not into.allowed:
         assert trace.by in (into.rule, "no rule matches")
     else:
-        assert trace.flow_mark == stamp_bits(program, GENERATION), "who passes both ends is stamped"
+        assert trace.flow_mark == stamp_bits(program.marks, GENERATION), "who passes both ends is stamped"
         assert trace.priority == 0, "the scratch register is given back"
         assert trace.mark == 0, "the packet's mark is given back"
 
@@ -122,7 +122,7 @@ def test_a_stale_flow_is_judged_again_in_whichever_direction_its_next_packet_goe
     policy, program, packet, sender, receiver, protocol, subkey = exchange
     out = first_match(policy, policy.nic_ref(sender), Direction.EGRESS, packet.destination, protocol, subkey)
     into = first_match(policy, policy.nic_ref(receiver), Direction.INGRESS, packet.source, protocol, subkey)
-    stale = stamp_bits(program, GENERATION - 1)
+    stale = stamp_bits(program.marks, GENERATION - 1)
     tracer = Tracer(lower(program, GENERATION))
     # Inbound is revoked at once; outbound only if the operator says so.
     expected = into.allowed and (out.allowed or policy.revoke == "inbound")
@@ -132,7 +132,28 @@ def test_a_stale_flow_is_judged_again_in_whichever_direction_its_next_packet_goe
         trace = tracer.forward(one)
         assert trace.accepted == expected, (out, into, policy.revoke, trace.by, trace.path)
         revoked = program.marks.connection_mask
-        assert trace.flow_mark == (stamp_bits(program, GENERATION) if expected else revoked)
+        assert trace.flow_mark == (stamp_bits(program.marks, GENERATION) if expected else revoked)
+
+
+@given(exchanges(), st.sampled_from(("whole", "half")))
+@settings(max_examples=300)
+def test_a_packet_that_a_change_overtakes_on_its_way_brings_no_stamp_to_a_flow_that_is_denied_now_s14(
+    exchange: tuple[Policy, NamespaceProgram, Packet, str, str, int, int], before: str
+) -> None:
+    policy, program, packet, sender, receiver, protocol, subkey = exchange
+    out = first_match(policy, policy.nic_ref(sender), Direction.EGRESS, packet.destination, protocol, subkey)
+    into = first_match(policy, policy.nic_ref(receiver), Direction.INGRESS, packet.source, protocol, subkey)
+    allowed = into.allowed and (out.allowed or policy.revoke == "inbound")
+    old, new = (Tracer(lower(program, generation)) for generation in (GENERATION - 1, GENERATION))
+    answering = program.marks.connection_mask & -program.marks.connection_mask if before == "half" else 0
+    mark = stamp_bits(program.marks, GENERATION - 1) | answering
+    onward = replace(packet, flow=Flow("established", mark=mark), flags=0x10)
+    back = replace(returning(packet, mark), mac=mac_of(program, packet.oif))
+    for one in (onward, back):
+        trace = old.overtaken(one, new)
+        assert allowed or trace.flow_mark != stamp_bits(program.marks, GENERATION)
+        settled = new.forward(replace(one, flow=replace(one.flow, mark=trace.flow_mark)))
+        assert settled.accepted == allowed, "the next one is judged"
 
 
 @given(exchanges())
@@ -154,7 +175,7 @@ def test_a_flow_with_the_current_stamp_passes_with_one_compare_at_each_hook(
     exchange: tuple[Policy, NamespaceProgram, Packet, str, str, int, int], reply: bool
 ) -> None:
     _, program, packet, *_ = exchange
-    ours = stamp_bits(program, GENERATION) | 0x5A  # bits outside our mask are others' and change nothing
+    ours = stamp_bits(program.marks, GENERATION) | 0x5A  # bits outside our mask are others' and change nothing
     trace = Tracer(lower(program, GENERATION)).forward(
         replace(packet, flow=Flow("established", reply=reply, mark=ours), flags=0x10)
     )
@@ -173,7 +194,7 @@ def test_bits_of_others_in_the_marks_survive_a_verdict(
     trace = Tracer(lower(program, GENERATION)).forward(replace(packet, mark=0x0300_0001, flow=Flow(mark=0x77)))
     assert trace.mark == 0x0300_0001
     if trace.accepted:
-        assert trace.flow_mark == stamp_bits(program, GENERATION) | 0x77
+        assert trace.flow_mark == stamp_bits(program.marks, GENERATION) | 0x77
 
 
 @given(exchanges(), st.sampled_from(("invalid", "related")))
@@ -181,7 +202,7 @@ def test_invalid_and_foreign_related_packets_pass_in_no_policy_s13(
     exchange: tuple[Policy, NamespaceProgram, Packet, str, str, int, int], state: str
 ) -> None:
     _, program, packet, *_ = exchange
-    stale = Flow(state, mark=stamp_bits(program, GENERATION - 1))
+    stale = Flow(state, mark=stamp_bits(program.marks, GENERATION - 1))
     assert not Tracer(lower(program, GENERATION)).forward(replace(packet, flow=stale)).accepted
 
 
@@ -190,7 +211,7 @@ def test_an_icmp_error_about_a_flow_in_force_passes_s13(
     exchange: tuple[Policy, NamespaceProgram, Packet, str, str, int, int],
 ) -> None:
     _, program, packet, *_ = exchange
-    current = Flow("related", mark=stamp_bits(program, GENERATION))
+    current = Flow("related", mark=stamp_bits(program.marks, GENERATION))
     assert Tracer(lower(program, GENERATION)).forward(replace(packet, flow=current)).accepted
 
 

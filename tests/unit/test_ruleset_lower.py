@@ -24,6 +24,7 @@ from enforcer.ruleset.nft import (
     InSet,
     Interval,
     Load,
+    Match,
     Ruleset,
     Set,
     SetMark,
@@ -32,7 +33,7 @@ from enforcer.ruleset.nft import (
 )
 from enforcer.ruleset.nics import link_local
 from enforcer.ruleset.policies import classifier, spliced_hosts
-from enforcer.ruleset.skeleton import stamp_bits
+from enforcer.ruleset.stamps import stamp_bits
 
 RULES = """
 security_groups:
@@ -230,9 +231,12 @@ def test_what_changes_in_place_has_the_edition_in_its_name():
 def test_what_a_profile_leads_to_does_not_change_under_a_packet_in_flight(one: Policy, other: Policy):
     # A packet may come to a new profile while it still sees the old rules of chains that change in place: of these it
     # must meet none on its way, or it would be judged by the new policy with the classes of the old one. But for the
-    # stamp; and what a balancer's conversations are is told by maps, before and after.
+    # stamp, which is the old one then; and what a balancer's conversations are is told by maps, before and after.
     may = {
-        names.MARK,
+        *names.MARKS,
+        *names.BEGUN.values(),
+        names.ENDED,
+        names.ANSWERING,
         names.DENIAL_LOG,
         *(names.BALANCED.format(way) for way in (names.TO_BACKEND, names.FROM_BACKEND)),
     }
@@ -257,11 +261,11 @@ def reachable(chains: Mapping[str, Chain], found: Iterable[str]) -> set[str]:
 
 def test_the_generation_is_shifted_into_the_mask_and_must_fit_it():
     program = compiled(three_hosts("marks: {connection_mask: 0x00ff0000}"))
-    assert stamp_bits(program, 1) == 0x0001_0000
-    assert stamp_bits(program, 254) == 0x00FE_0000
-    for generation in (0, 255, 256, -1):  # all bits set: a flow that was revoked
+    assert stamp_bits(program.marks, 1) == 0x0004_0000
+    assert stamp_bits(program.marks, 62) == 0x00F8_0000, "the lowest two bits are for flows that are half judged"
+    for generation in (0, 63, 64, -1):  # all bits set: a flow that was revoked
         with pytest.raises(ValueError, match="does not fit"):
-            stamp_bits(program, generation)
+            stamp_bits(program.marks, generation)
 
 
 def test_a_link_local_address_is_made_of_the_mac():
@@ -277,7 +281,7 @@ def test_a_program_lowered_for_another_generation_differs_in_the_stamp_alone():
         for chain, other in zip(before.chains, after.chains, strict=True)
         if chain != replace(other, name=chain.name)
     ]
-    assert changed == ["mark_flow"]
+    assert changed == ["mark_flow", "mark_answering", "mark_answered"]
     sets = [
         entry.name
         for before, after in zip(one.tables, two.tables, strict=True)
@@ -290,10 +294,10 @@ def test_a_program_lowered_for_another_generation_differs_in_the_stamp_alone():
 def test_a_change_of_generation_does_not_make_the_kernel_walk_every_map():
     # It does so for a rule that ends in a verdict or asks a set, and looks into each verdict map on its way: these are
     # about NICs, and the maps of the policies are none.
-    table = lower(compiled(three_hosts(RULES))).table("inet")
-    assert [type(s) for one in table.chains if one.name == "mark_flow" for r in one.rules for s in r.statements] == [
-        SetMark
-    ]
+    table = lower(compiled(three_hosts("revoke: both\n" + RULES))).table("inet")
+    marking = {chain.name: chain for chain in table.chains if chain.name in names.MARKS}
+    assert marking.keys() == {*names.MARKS}
+    assert {type(s) for one in marking.values() for r in one.rules for s in r.statements} == {Match, SetMark}
     verdicts = {entry.name for entry in table.sets if entry.value == "verdict"}
     assert not {name for name in verdicts if name.startswith(("verdict_", "local_", "host", "piece"))}
 

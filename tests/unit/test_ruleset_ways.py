@@ -18,7 +18,7 @@ from enforcer.compiler.program import NamespaceProgram
 from enforcer.ruleset import lower
 from enforcer.ruleset.nft import ACCEPT, Chain, Field, Hook, Match, Rule, Ruleset, Table
 from enforcer.ruleset.nics import link_local
-from enforcer.ruleset.skeleton import stamp_bits
+from enforcer.ruleset.stamps import stamp_bits
 
 OPEN = "{id: o, direction: egress}, {id: i, direction: ingress}"
 OPEN6 = "{id: o6, direction: egress, ethertype: IPv6}, {id: i6, direction: ingress, ethertype: IPv6}"
@@ -250,7 +250,7 @@ def test_a_balancer_that_transfers_the_clients_address_is_not_limited_s12():
 
 def test_what_a_balancer_forwarded_goes_on_after_a_change_s12_s14():
     program = opened(BALANCER)
-    stale = stamp_bits(program, 1)
+    stale = stamp_bits(program.marks, 1)
     tracer = Tracer(lower(program, 2))
     onward = forwarded(80, state="established", mark=stale)
     back = replace(
@@ -334,7 +334,7 @@ def test_traffic_with_this_host_is_judged_on_the_nics_own_wire():
 
 def test_a_flow_to_this_host_or_beyond_is_stamped_where_it_ends():
     program = opened()
-    stamp = stamp_bits(program, 1)
+    stamp = stamp_bits(program.marks, 1)
     for one in (packet("10.0.0.11", "10.0.0.1", oif=""), packet("10.0.0.11", "203.0.113.9", oif="up-inet")):
         assert Tracer(lower(program)).forward(one).flow_mark == stamp
 

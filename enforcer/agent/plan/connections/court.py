@@ -19,6 +19,7 @@ from enforcer.agent.plan.connections.ends import Ends, ended
 from enforcer.agent.plan.connections.side import Refusal, Side
 from enforcer.dataplane.conntrack import Tracked
 from enforcer.model import TCP, Direction, IPAddress, Layout, Namespace, Policy
+from enforcer.ruleset.stamps import stamp_bits
 
 SCTP, DCCP = 132, 33
 _SYN_SENT, _TIME_WAIT, _CLOSED = 1, 7, 8
@@ -91,7 +92,10 @@ class Court:
         self._ends = Ends(before, after)
         self._ends.learn_ways(seen.ways)
         self._ended = ended(before, after) if seen.generation else frozenset()
-        self._stamp = _stamp(seen.generation, self._old.mask) if self._old is not None else 0
+        self._mask = self._stamp = 0
+        if self._old is not None and seen.generation:
+            marks = self._old.marks
+            self._mask, self._stamp = marks.connection_mask, stamp_bits(marks, seen.generation)
         self._known: dict[_Key, tuple[str | None, str | None, Fate]] = {}
         self.closing = 0
 
@@ -143,7 +147,7 @@ class Court:
         return any(side is not None and side.guarded(interface) for side in (self._old, self._new))
 
     def _is_stamped(self, tracked: Tracked) -> bool:
-        return bool(self._stamp) and self._old is not None and tracked.mark & self._old.mask == self._stamp
+        return bool(self._stamp) and tracked.mark & self._mask == self._stamp
 
     def _after(self, tracked: Tracked, sender: str | None, receiver: str | None) -> Fate:
         if self._new is None:
@@ -191,7 +195,3 @@ class Court:
 def _needs_beginning(tracked: Tracked) -> bool:
     """Say whether packets in mid-stream begin nothing (S13); a SYN that nobody answered is sent again."""
     return tracked.protocol in (TCP, SCTP, DCCP) and tracked.tcp_state != _SYN_SENT
-
-
-def _stamp(generation: int, mask: int) -> int:
-    return generation * (mask & -mask)

@@ -36,7 +36,7 @@ class Side:
         policy = judge.policy
         self.judge = judge
         self.space = space
-        self.mask = policy.marks.connection_mask
+        self.marks = policy.marks
         self.strict = policy.revoke == "both"
         self.nics = {attachment.interface: attachment.ref for attachment in space.attachments}
         self._known = {*self.nics, *space.infrastructure, "lo"}
@@ -60,7 +60,7 @@ class Side:
             return False
         if target is not None and not judge.may_use(target, tracked.reply.source):
             return False
-        if opener is not None and (anew or self.strict or not tracked.mark & self.mask):
+        if opener is not None and (anew or self.strict or not tracked.mark & self.marks.connection_mask):
             peer, own, traffic = outgoing(tracked)
             if not judge.allows(opener, Direction.EGRESS, peer, own, traffic):
                 return False
@@ -82,7 +82,7 @@ class Side:
             if ref is not None and not judge.may_use(ref, address):
                 reason = f"{address} is no longer an address of {ref.label}: its conversations end (S14)"
                 return Refusal(ref.label, direction, reason)
-        if opener is not None and (anew or self.strict or not tracked.mark & self.mask):
+        if opener is not None and (anew or self.strict or not tracked.mark & self.marks.connection_mask):
             found = judge.verdict(opener, Direction.EGRESS, *outgoing(tracked))
             if not found.allowed:
                 return Refusal(
