@@ -201,7 +201,8 @@ class Loop:
     def _take(self, step: Step) -> None:
         match step:
             case Replace(netns):
-                replaced = self._places.replace(netns)
+                with uncollected():
+                    replaced = self._places.replace(netns)
                 if replaced and (suspicion := self._suspicions.pop(netns, None)) is not None:
                     what, program, pid, heard = suspicion
                     self._repaired(netns, what, program, pid, time.monotonic() - heard)

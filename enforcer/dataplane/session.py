@@ -96,7 +96,7 @@ class Session:
     ) -> Committed:
         last = self._committed.generation if self._committed else 0
         self.close()
-        self._lowering = Lowering()
+        self._lowering = self._lowering.afresh()
         done = commit.replace(
             namespace,
             closed=closed,

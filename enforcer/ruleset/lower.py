@@ -81,6 +81,10 @@ class Lowering:
             self._policies[key] = (policy, (judge, lighter, chains))
         self._last = None
 
+    def afresh(self) -> Lowering:
+        """Return one that knows nothing of policies; what NICs have is the same, whatever was done to the kernel."""
+        return Lowering(_around=self._around)
+
     def _with_hosts(self, namespace: NamespaceProgram, generation: int, made_for: MadeFor) -> Ruleset | None:
         """Lower a Program that differs from the last one in its hosts alone: the time does not depend on the rest."""
         if self._last is None or self._around is None or self._around.made_for != made_for:

@@ -54,14 +54,14 @@ def hosts(nic: NicProgram, family: Family) -> Iterator[int]:
 
 
 def _singles(nic: NicProgram, family: Family) -> Iterator[IPAddress]:
-    return (n.network_address for n in nic.addresses if n.version == family and n.num_addresses == 1)
+    return (n.network_address for n in nic.addresses if n.version == family and n.prefixlen == n.max_prefixlen)
 
 
 def networks(nic: NicProgram, family: Family) -> Iterator[IPNetwork]:
     """Yield the allowed prefixes of a NIC, without those inside others: the kernel refuses overlapping intervals."""
-    prefixes = [n for n in nic.addresses if n.version == family and n.num_addresses > 1]
-    yield from collapse_addresses(n for n in prefixes if isinstance(n, IPv4Network))
-    yield from collapse_addresses(n for n in prefixes if isinstance(n, IPv6Network))
+    if prefixes := [n for n in nic.addresses if n.version == family and n.prefixlen != n.max_prefixlen]:
+        yield from collapse_addresses(n for n in prefixes if isinstance(n, IPv4Network))
+        yield from collapse_addresses(n for n in prefixes if isinstance(n, IPv6Network))
 
 
 def netdev_sets(nics: tuple[NicProgram, ...]) -> tuple[Set, ...]:

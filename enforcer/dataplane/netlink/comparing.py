@@ -8,7 +8,9 @@ Must not know: how a field is read.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from ipaddress import ip_network
+from socket import AF_INET, AF_INET6, inet_pton
 from typing import Final
 
 from enforcer.dataplane.netlink.keys import class_bytes, data
@@ -41,7 +43,14 @@ _DNAT: Final = 0x20
 
 def equals(value: bytes, op: int = _EQ) -> bytes:
     """Compare the register with a value; the rule ends unless that holds."""
-    return expression("cmp", number(1, ONE), number(2, op), data(3, value))
+    return _before_value(len(value), op) + value + bytes(-len(value) & 3)
+
+
+@lru_cache(64)
+def _before_value(length: int, op: int) -> bytes:
+    """Return all of a comparison but its value, which comes last: most rules differ in nothing else."""
+    made = expression("cmp", number(1, ONE), number(2, op), data(3, bytes(length)))
+    return made[: len(made) - (length + 3 & ~3)]
 
 
 def masked(mask: bytes, xor: bytes) -> bytes:
@@ -95,6 +104,8 @@ def value_bytes(statement: Match) -> bytes:
         return _number(field, value)
     if field is Field.ETHER_SOURCE:
         return bytes.fromhex(value.replace(":", ""))
+    if field in _ADDRESSES and "/" not in value:
+        return inet_pton(AF_INET6 if ":" in value else AF_INET, value)
     if field in _ADDRESSES or field is Field.ARP_SENDER_IP:
         return ip_network(value).network_address.packed
     try:

@@ -9,6 +9,7 @@ out of its listings again. Concatenations are read into neighbouring registers o
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Final
 
 from enforcer.dataplane.netlink.comparing import Untold, compared, equals, masked, ordered, value_bytes
@@ -118,8 +119,7 @@ class _Rule:
         for condition in needed:
             if condition not in self._sure:
                 self._sure.add(condition)
-                key, value = condition
-                found += meta(key) + equals(value)
+                found += _made_sure(condition)
         return found
 
     def _read(self, fields: tuple[Field, ...], name: str) -> bytes:
@@ -165,8 +165,15 @@ def _joined(here: Match, after: Match) -> bool:
     return plain and _TOGETHER.get(here.field) is after.field
 
 
+@lru_cache(64)
+def _made_sure(condition: Condition) -> bytes:
+    key, value = condition
+    return meta(key) + equals(value)
+
+
+@lru_cache(1024)
 def _plain(statement: Statement) -> bytes:
-    """Encode a statement that reads nothing but what it says itself."""
+    """Encode a statement that reads nothing but what it says itself; the chains of all NICs say the same."""
     match statement:
         case SetPriority(value):
             return expression("immediate", number(1, ONE), data(2, class_bytes(value))) + _set_meta(META_PRIORITY)

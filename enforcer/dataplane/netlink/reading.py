@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import Final
 
 from enforcer.dataplane.netlink.wire import attribute, nest, number, text
@@ -88,6 +89,7 @@ def meta(key: int, register: int = ONE) -> bytes:
     return expression("meta", number(2, key), number(1, register))
 
 
+@lru_cache(256)
 def payload(place: Place, register: int = ONE) -> bytes:
     """Read bytes of a header."""
     base, offset, length = place
@@ -126,6 +128,7 @@ _READERS: Final[Mapping[Field, Callable[[int], bytes]]] = {
 }
 
 
+@lru_cache(256)
 def read(field: Field, register: int = ONE) -> bytes:
     """Read a field into a register."""
     place = PLACES.get(field)

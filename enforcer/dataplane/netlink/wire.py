@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Final
 
 HEADER: Final = struct.Struct("=IHHII")
@@ -35,6 +36,7 @@ def text(kind: int, value: str) -> bytes:
     return attribute(kind, value.encode() + b"\0")
 
 
+@lru_cache(4096)
 def number(kind: int, value: int) -> bytes:
     """Build an attribute that is a number of 32 bits; the kernel wants the highest byte first."""
     return struct.pack("=HH", 8, kind) + struct.pack(">I", value & 0xFFFF_FFFF)
