@@ -39,7 +39,7 @@ def document(size: str, taken: Mapping[str, tuple[Sweep, Taken]], change: Change
     """Build the document of a run."""
     return {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "host": _host(),
+        "host": host(),
         "size": size,
         "sweeps": {name: _sweep(sweep, found) for name, (sweep, found) in taken.items()},
         "generation": asdict(change) if change else None,
@@ -47,7 +47,8 @@ def document(size: str, taken: Mapping[str, tuple[Sweep, Taken]], change: Change
     }
 
 
-def _host() -> dict[str, Any]:
+def host() -> dict[str, Any]:
+    """Say on what it was measured."""
     cpu = next(
         (line.partition(":")[2].strip() for line in _lines("/proc/cpuinfo") if line.startswith("model name")), "unknown"
     )
