@@ -86,7 +86,7 @@ class Daemon:
         listener.start()
         seeing.counting.begin()
         loop.begin()
-        seeing.start(lambda: loop.in_force[1].policy, self._config)
+        seeing.start(lambda: loop.in_force[1].policy, loop.namespaces, self._config)
         proposals, failed = Proposals(store, mailbox, loop.last, self._observer.failed), self._observer.failed
         beside = (
             Audit(kernel, mailbox, lambda: self._config.audit_seconds, failed),

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from operator import is_
 
 from enforcer.compiler import NamespaceProgram
 from enforcer.dataplane.notices import Link
@@ -24,6 +25,10 @@ MOST_MERGED = 1000
 
 FIRST_PATIENCE, MOST_PATIENCE = 0.5, 30.0
 """Seconds until what failed is tried again: at first, and at most."""
+
+
+Wanted = tuple[dict[str, int], dict[str, str]]
+"""Under which index each interface is to be in force, and why others are to be closed."""
 
 
 @dataclass(slots=True)
@@ -49,11 +54,20 @@ class Place:
     failures: int = 0
     retry_at: float = 0.0
     anew_at: float = 0.0
+    _asked: tuple[object, ...] = ()
+    _wanted: Wanted = field(default_factory=lambda: ({}, {}))
 
     @property
     def interfaces(self) -> tuple[str, ...]:
         """The interfaces of its NICs."""
         return tuple(nic.interface for nic in self.program.nics)
+
+    def wanted(self) -> Wanted:
+        """Return `wanted` of this place; it is worked out anew when NICs, interfaces or refusals are other objects."""
+        asked = (self.program.nics, self.links, self.refused)
+        if len(self._asked) != len(asked) or not all(map(is_, asked, self._asked)):
+            self._asked, self._wanted = asked, wanted(self)
+        return self._wanted
 
     def failed(self, error: str, now: float) -> None:
         """Note a failure, and when to try again."""
@@ -95,7 +109,7 @@ def decide(places: Mapping[str, Place], proposed: Sequence[int], now: float) -> 
             continue
         if place.fault or not place.loaded:
             yield Replace(place.netns, place.fault or "nothing of ours is there yet")
-        elif wanted(place) != (place.bound, place.closed):
+        elif place.wanted() != (place.bound, place.closed):
             yield Attach(place.netns)
         elif place.refused and now >= place.anew_at:
             yield Attach(place.netns, anew=True)
@@ -110,7 +124,7 @@ def patience(places: Mapping[str, Place], now: float, most: float) -> float:
     return min((moment - now for moment in due if now < moment < now + most), default=most)
 
 
-def wanted(place: Place) -> tuple[dict[str, int], dict[str, str]]:
+def wanted(place: Place) -> Wanted:
     """Return the indexes under which interfaces are to be in force, and why others are to be closed.
 
     An interface that the kernel refused stays closed while it is the same one.

@@ -168,11 +168,11 @@ def detach_nic(resources: Resources, nic: str) -> Edit:
 def set_groups(resources: Resources, nic: str, groups: Collection[str]) -> Edit:
     """Give a NIC these security groups, in the order in which they are matched (S7); none means `default` (S2)."""
     ecs, own = _nic(resources, nic)
-    known = {DEFAULT_GROUP, *_names(resources, GROUPS)}
     for group in groups:
-        if group not in known:
+        if group != DEFAULT_GROUP and f"{GROUPS}/{group}" not in resources:
             where = f"ecs[{ecs}].nics[{own}].security_groups"
-            _refuse(where, f"{shown(group)} is not defined{_near(group, known)}")
+            near = _near(group, [DEFAULT_GROUP, *_names(resources, GROUPS)])
+            _refuse(where, f"{shown(group)} is not defined{near}")
     key = nic_key(ecs, own)
     fields = json.loads(resources[key])
     wanted = list(groups) or [DEFAULT_GROUP]

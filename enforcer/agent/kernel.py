@@ -21,7 +21,7 @@ from typing import Protocol
 from enforcer import dataplane
 from enforcer.compiler import NamespaceProgram
 from enforcer.dataplane import Committed, notices
-from enforcer.dataplane.notices import Generation
+from enforcer.dataplane.notices import Generation, NumberSocket
 from enforcer.errors import SystemRefused
 
 MOST_REMEMBERED = 256
@@ -78,6 +78,7 @@ class Nftables:
         self._own: defaultdict[str, deque[_Own]] = defaultdict(lambda: deque(maxlen=MOST_REMEMBERED))
         self._commits: dict[str, tuple[int, int]] = {}
         self._sessions: dict[str, dataplane.Session] = {}
+        self._numbers: dict[str, NumberSocket] = {}
 
     def commit(
         self, program: NamespaceProgram, *, closed: Collection[str] = (), whole: bool = False, anew: bool = False
@@ -100,13 +101,15 @@ class Nftables:
         with self._counting(netns, mended=True) as passed:
             if dataplane.clear(netns):
                 passed(dataplane.Step.REPLACED)
+        self._numbers.pop(netns).close()
 
     def refusal(self, program: NamespaceProgram, closed: Collection[str]) -> str:
         return dataplane.refusal(program, closed)
 
     @contextmanager
     def _counting(self, netns: str, *, mended: bool) -> Iterator[Callable[[dataplane.Step], None]]:
-        before, made = notices.generation(netns), 0
+        asking, made = self._asking(netns, anew=mended), 0
+        before = asking.last()
 
         def passed(step: dataplane.Step) -> None:
             nonlocal made
@@ -116,13 +119,21 @@ class Nftables:
         try:
             yield passed
         finally:
-            now = notices.generation(netns)
+            now = asking.last()
             if now != before:
                 self._own[netns].append(
                     _Own(before, now, now - before == made, mended and made > 0, threading.get_native_id())
                 )
                 count, _ = self._commits.get(netns, (0, 0))
                 self._commits = {**self._commits, netns: (count + 1, now)}
+
+    def _asking(self, netns: str, *, anew: bool) -> NumberSocket:
+        """Return what tells the number: `anew` where another namespace may have the name now, else as before."""
+        if anew and (old := self._numbers.pop(netns, None)) is not None:
+            old.close()
+        if netns not in self._numbers:
+            self._numbers[netns] = NumberSocket(netns)
+        return self._numbers[netns]
 
     def commits(self) -> dict[str, tuple[int, int]]:
         """Return for each namespace how many commits were made there, and the last transaction; for any thread."""

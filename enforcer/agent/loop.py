@@ -168,6 +168,10 @@ class Loop:
             raise error
         self._places.distrust("the enforcer met an unexpected failure")
 
+    def namespaces(self) -> tuple[str, ...]:
+        """Return the namespaces in which there are NICs; for any thread."""
+        return tuple(self._places.all)
+
     # --- what happened -----------------------------------------------------------------------------------------------
 
     def _hear(self, event: Event) -> None:
@@ -224,7 +228,9 @@ class Loop:
         numbers = [revision.number for revision in revisions]
         self._passed("taken")
         try:
-            desired = self._desired.with_changes([change for revision in revisions for change in revision.changes])
+            desired = self._desired
+            for revision in revisions:  # one after the other, as the API has judged them: it has done the work
+                desired = desired.with_changes(revision.changes)
             program = self._compile(desired.policy)
             self._passed("compiled")
             committed = self._places.enforce(program)
@@ -237,12 +243,13 @@ class Loop:
             else:
                 self._refuse(numbers[0], error)
             return
+        took = time.monotonic() - begun
         self._passed("committed")
         self._desired, self._program, self._revision = desired, program, numbers[-1]
         self.in_force = (self._revision, desired)
         self._settling.settle(numbers, Outcome.IN_FORCE, self._said())
         self._passed("settled")
-        self._observer.committed(numbers, committed, time.monotonic() - begun)
+        self._observer.committed(numbers, committed, took)
         self._status.changed = True
 
     def _refuse(self, number: int, error: Exception) -> None:
@@ -258,6 +265,7 @@ class Loop:
         waiting = [
             f"{place.netns}/{interface}" if place.netns else interface
             for place in self._places.all.values()
+            if len(place.bound) < len(place.program.nics)
             for interface in place.interfaces
             if interface not in place.bound
         ]

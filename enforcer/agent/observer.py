@@ -22,7 +22,7 @@ class Observer(Protocol):
         """The daemon has started, and what it found in the store is in force."""
 
     def committed(self, revisions: Sequence[int], committed: Sequence[Committed], seconds: float) -> None:
-        """Revisions are in force; the namespaces that they changed."""
+        """Revisions are in force; the namespaces that they changed, and what that took: not the store, nor its disk."""
 
     def refused(self, revision: int, why: str) -> None:
         """A revision was refused; nothing has changed."""

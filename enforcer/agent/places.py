@@ -15,7 +15,7 @@ import time
 from collections.abc import Collection, Iterable, Mapping
 from typing import Protocol
 
-from enforcer.agent.decide import MOST_PATIENCE, Place, guilty, port_of, wanted
+from enforcer.agent.decide import MOST_PATIENCE, Place, guilty, port_of
 from enforcer.agent.kernel import Kernel
 from enforcer.agent.observer import Observer
 from enforcer.compiler import NamespaceProgram, Program
@@ -152,7 +152,7 @@ class Places:
         self._observer.failed(f"network namespace {place.netns or '(own)'}", str(error))
 
     def _close_guilty(self, place: Place) -> bool:
-        bound, closed = wanted(place)
+        bound, closed = place.wanted()
         try:
             found = guilty(bound, lambda more: self._kernel.refusal(place.program, {*closed, *more}))
         except EnforcerError:
@@ -167,7 +167,7 @@ class Places:
             if place.links is None:
                 self.lost(place)
                 return ()
-            bound, closed = wanted(place)
+            bound, closed = place.wanted()
             how = {"whole": bool(place.fault), "anew": not place.loaded}
             try:
                 done = self._kernel.commit(place.program, closed=closed, **how)
@@ -176,19 +176,24 @@ class Places:
                 if attempt + 1 == ATTEMPTS or seen == place.links:
                     raise
                 continue
-            self._in_force(place, {i: n for i, n in bound.items() if i not in done.absent}, closed, done)
+            missing = bound.keys() & done.absent
+            self._in_force(place, {i: n for i, n in bound.items() if i not in missing} if missing else bound, closed, done)
             return (done,)
         raise AssertionError("the last attempt returns or raises")
 
     def _in_force(self, place: Place, bound: dict[str, int], closed: dict[str, str], done: Committed) -> None:
-        came = sorted(name for name in bound if place.bound.get(name) != bound[name])
-        went = sorted(place.bound.keys() - bound.keys())
-        if place.loaded and (came or went):
-            self._observer.attached(place.netns, came, went)
+        if bound is not place.bound:
+            self._attached(place, bound)
         for name in sorted(closed.keys() - place.closed.keys()):
             self._observer.closed(place.netns, name, closed[name])
         place.bound, place.closed, place.generation = bound, closed, done.generation
         place.loaded, place.fault, place.error, place.failures, place.retry_at = True, "", "", 0, 0.0
+
+    def _attached(self, place: Place, bound: Mapping[str, int]) -> None:
+        came = sorted(name for name in bound if place.bound.get(name) != bound[name])
+        went = sorted(place.bound.keys() - bound.keys())
+        if place.loaded and (came or went):
+            self._observer.attached(place.netns, came, went)
 
     # --- what is seen ------------------------------------------------------------------------------------------------
 
@@ -229,6 +234,8 @@ class Places:
 
 def _refuse_ports(place: Place, namespace: NamespaceProgram, known: NamespaceProgram | None) -> None:
     """Raise AttachmentRefused if a NIC that was not there before is behind a port of a bridge."""
+    if known is not None and known.nics is namespace.nics:
+        return
     links = place.links or {}
     before = {nic.interface for nic in known.nics} if known else set()
     new = sorted({nic.interface for nic in namespace.nics} - before)

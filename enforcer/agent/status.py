@@ -2,9 +2,9 @@
 
     {"revision": 12, "proposed": 0,
      "namespaces": [{"netns": "", "state": "in force", "generation": 3, "why": ""}],
-     "nics": [{"nic": "ecs-a", "interface": "tap-a", "netns": "", "state": "pending", "why": "does not exist yet"}],
      "repairs": {"count": 1, "last": {"at": …, "netns": "", "what": "…", "program": "nft", "pid": 4711, "ms": 2.1}},
-     "errors": [{"at": …, "what": "store", "why": "…"}]}
+     "errors": [{"at": …, "what": "store", "why": "…"}],
+     "nics": [{"nic": "ecs-a", "interface": "tap-a", "netns": "", "state": "pending", "why": "does not exist yet"}]}
 
 A NIC is `in force`, `pending` (closed until its interface is there) or `failed` (closed, and somebody should look).
 Times are wall-clock seconds, for people only.
@@ -35,6 +35,7 @@ class Status:
         self._repairs = 0
         self._last_repair: dict[str, Any] | None = None
         self._errors: deque[dict[str, Any]] = deque(maxlen=MOST_ERRORS)
+        self._told: dict[str, tuple[tuple[object, ...], str]] = {}
 
     def repaired(self, netns: str, what: str, program: str, pid: int, seconds: float) -> None:
         """Count a repair."""
@@ -49,18 +50,29 @@ class Status:
         self.changed = True
 
     def document(self, revision: int, proposed: int, program: Program, places: dict[str, Place]) -> str:
-        """Return the JSON text."""
-        return json.dumps(
+        """Return the JSON text; of a namespace whose NICs are as they were, it is known already."""
+        here = [places[namespace.name] for namespace in program.namespaces]
+        self._told = {place.netns: self._nics(place) for place in here}
+        rest = _text(
             {
                 "revision": revision,
                 "proposed": proposed,
                 "namespaces": [_place(place) for place in places.values()],
-                "nics": [row for namespace in program.namespaces for row in _nics(places[namespace.name])],
                 "repairs": {"count": self._repairs, "last": self._last_repair},
                 "errors": list(self._errors),
-            },
-            ensure_ascii=False,
+            }
         )
+        nics = ", ".join(text for _, text in self._told.values() if text)
+        return f'{rest[:-1]}, "nics": [{nics}]}}'
+
+    def _nics(self, place: Place) -> tuple[tuple[object, ...], str]:
+        of = (place.program.nics, place.bound, place.closed, place_state(place))
+        told = self._told.get(place.netns)
+        return told if told and told[0] == of else (of, ", ".join(_text(row) for row in _nics(place)))
+
+
+def _text(value: dict[str, Any]) -> str:
+    return json.dumps(value, ensure_ascii=False)
 
 
 def _place(place: Place) -> dict[str, Any]:

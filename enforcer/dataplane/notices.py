@@ -19,6 +19,7 @@ import socket
 import struct
 import sys
 from collections.abc import Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Final, Self
 
@@ -246,11 +247,34 @@ def _generation(body: bytes, touched: bool) -> Generation:
     return Generation(number, pid, program, touched)
 
 
+class NumberSocket:
+    """Asks for the number of nftables' last transaction, in the namespace in which it was opened.
+
+    It stays open for whoever asks often: to close a netlink socket takes as long as a small change.
+    """
+
+    def __init__(self, netns: str) -> None:
+        with entered(netns):
+            self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _NETFILTER)
+
+    def close(self) -> None:
+        """End it."""
+        self._socket.close()
+
+    def last(self) -> int:
+        """Return the number."""
+        self._socket.send(_HEADER.pack(20, _NFT_SUBSYSTEM << 8 | _GETGEN, _REQUEST, 1, 0) + bytes(4))
+        kind, _, body = next(messages(self._socket.recv(1 << 16)))
+        return _number(kind, body)
+
+
 def generation(netns: str) -> int:
     """Return the number of nftables' last transaction in a namespace."""
-    with entered(netns), socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, _NETFILTER) as asking:
-        asking.send(_HEADER.pack(20, _NFT_SUBSYSTEM << 8 | _GETGEN, _REQUEST, 1, 0) + bytes(4))
-        kind, _, body = next(messages(asking.recv(1 << 16)))
+    with closing(NumberSocket(netns)) as asking:
+        return asking.last()
+
+
+def _number(kind: int, body: bytes) -> int:
     if kind != _NFT_SUBSYSTEM << 8 | _NEWGEN:
         number = -struct.unpack_from("=i", body)[0]
         raise SystemRefused(f"nftables does not tell its generation ({os.strerror(number)})")

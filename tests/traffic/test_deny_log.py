@@ -55,7 +55,8 @@ def seeing(host: Host, rules: str, tmp_path: Path) -> Iterator[Seeing]:
     store = SqliteStore(tmp_path / "store.db")
     counting = Counting(store, lambda what, why: failures.append(f"{what}: {why}"))
     traces = Traces()
-    watching = Watching(lambda: policy, counting, traces, lambda what, why: failures.append(f"{what}: {why}"))
+    said = lambda what, why: failures.append(f"{what}: {why}")  # noqa: E731
+    watching = Watching(lambda: policy, lambda: (host.router,), counting, traces, said)
     counting.begin()
     watching.start()
     try:

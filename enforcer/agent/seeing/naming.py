@@ -13,10 +13,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 from enforcer.dataplane.conntrack import Tracked
 from enforcer.dataplane.hearing.nflog import ARP, Denied
-from enforcer.model import ICMP, ICMPV6, TCP, UDP, Direction, IPAddress, NicRef, Policy, Traffic, host_layout
+from enforcer.model import ICMP, ICMPV6, TCP, UDP, Direction, IPAddress, NicRef, Policy, Traffic
 from enforcer.ruleset.denials import FROM_NIC, REASONS, REFUSED, REPLY
 from enforcer.semantics import Oracle, SideVerdict, evaluate_side
 
@@ -45,18 +46,33 @@ class Seen:
 
 
 class Naming:
-    """One policy, asked about packets; remembers what it was asked."""
+    """One policy, asked about packets; remembers what it was asked, and makes nothing for a policy that is not asked."""
 
     def __init__(self, policy: Policy) -> None:
         self.policy = policy
-        self._oracle = Oracle(policy)
-        self._by_interface: dict[tuple[str, str], NicRef] = {}
-        self._by_address: dict[tuple[str, IPAddress], NicRef] = {}
-        for namespace in host_layout(policy).namespaces:
-            for attachment in namespace.attachments:
-                self._by_interface[namespace.name, attachment.interface] = attachment.ref
-                for address in attachment.ref.nic.addresses:
-                    self._by_address[namespace.name, address] = attachment.ref
+
+    @cached_property
+    def _oracle(self) -> Oracle:
+        return Oracle(self.policy)
+
+    @cached_property
+    def _by_interface(self) -> dict[tuple[str, str], NicRef]:
+        return {
+            (nic.netns, nic.interface): NicRef(ecs, nic, self.policy.vpc_of_subnet(nic.subnet))
+            for ecs in self.policy.ecs
+            for nic in ecs.nics
+            if nic.interface is not None
+        }
+
+    @cached_property
+    def _by_address(self) -> dict[tuple[str, IPAddress], NicRef]:
+        placed = self._by_interface.items()
+        return {(netns, address): ref for (netns, _), ref in placed for address in ref.nic.addresses}
+
+    def nic(self, netns: str, interface: str) -> str | None:
+        """Return the NIC behind an interface."""
+        ref = self._by_interface.get((netns, interface))
+        return None if ref is None else ref.label
 
     def interfaces(self) -> dict[tuple[str, str], str]:
         """Return the NIC of each namespace and interface."""

@@ -43,15 +43,15 @@ class Seeing:
         self._count_flows = False
         self._warned: tuple[Policy | None, list[dict[str, str]]] = (None, [])
 
-    def start(self, in_force: Callable[[], Policy], config: Config) -> None:
-        """Begin to see, once there is a policy in force; show the metrics at `metrics_listen`, too, if that is given.
+    def start(self, in_force: Callable[[], Policy], where: Callable[[], tuple[str, ...]], config: Config) -> None:
+        """Begin to see, once there is a policy in force, in the namespaces where it has NICs; show the metrics at `metrics_listen`, too, if that is given.
 
         An address that cannot be had is reported, and hinders nothing.
         """
         self._count_flows, metrics_listen = config.count_flows, config.metrics_listen
         self._in_force = in_force
         self._watching = Watching(
-            in_force, self.counting, self.traces, self.measuring.failed, count_flows=self._count_flows
+            in_force, where, self.counting, self.traces, self.measuring.failed, count_flows=self._count_flows
         )
         self.measuring.show(self)
         self._watching.start()

@@ -31,7 +31,7 @@ from enforcer.dataplane.hearing.beginnings import BeginningSocket
 from enforcer.dataplane.hearing.nflog import DenialSocket
 from enforcer.dataplane.notices import LinkSocket
 from enforcer.errors import EnforcerError
-from enforcer.model import Policy, host_layout
+from enforcer.model import Policy
 
 READ_EVERY = 10.0
 """Seconds between two readings of all counters; a reading that takes long is followed by a longer pause."""
@@ -48,11 +48,15 @@ Source = TypeVar("Source", DenialSocket, BeginningSocket)
 
 
 class Watching:
-    """Sees until it is ended; `in_force` tells the policy."""
+    """Sees until it is ended; `in_force` tells the policy, `where` the namespaces in which it has NICs.
+
+    Policies follow each other by the hundreds a second: what one takes to be asked is made when there is a question.
+    """
 
     def __init__(
         self,
         in_force: Callable[[], Policy],
+        where: Callable[[], tuple[str, ...]],
         counting: Counting,
         traces: Traces,
         failed: Callable[[str, str], None],
@@ -60,10 +64,11 @@ class Watching:
         count_flows: bool = False,
     ) -> None:
         self._count_flows, self.flows_missed = count_flows, 0
-        self._in_force, self._counting, self._traces, self._failed = in_force, counting, traces, failed
+        self._in_force, self._where, self._counting = in_force, where, counting
+        self._traces, self._failed = traces, failed
         self._log = structlog.get_logger("enforcer")
         self._naming = Naming(in_force())
-        self._netns = self._where()
+        self._netns = where()
         self._denials: dict[str, tuple[tuple[int, int], DenialSocket]] = {}
         self._second, self._lines = 0, 0
         self._beginnings: dict[str, BeginningSocket] = {}
@@ -97,7 +102,7 @@ class Watching:
     def nic_of(self, netns: str, index: int) -> str | None:
         """Return the NIC behind an interface's index."""
         name = self._interface(netns, index)
-        return self._naming.interfaces().get((netns, name)) if name else None
+        return self._naming.nic(netns, name) if name else None
 
     def nics(self) -> dict[str, dict[str, str]]:
         """Return the NIC behind each interface of each namespace."""
@@ -183,7 +188,7 @@ class Watching:
         policy = self._in_force()
         if policy is not self._naming.policy:
             self._naming = Naming(policy)
-            self._netns = self._where()
+        self._netns = self._where()
         group = policy.deny_log.group if policy.deny_log.enabled else -1
         here = {netns: namespaces.number(netns) for netns in self._netns}
         for netns, (known, old) in list(self._denials.items()):
@@ -205,9 +210,6 @@ class Watching:
                 and (heard := self._open(netns, partial(BeginningSocket, netns)))
             ):
                 self._beginnings[netns] = heard
-
-    def _where(self) -> tuple[str, ...]:
-        return tuple(space.name for space in host_layout(self._naming.policy).namespaces if space.attachments)
 
     def _open(self, netns: str, make: Callable[[], Source]) -> Source | None:
         try:
