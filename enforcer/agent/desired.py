@@ -75,6 +75,16 @@ class Desired:
             self._next = (wanted, self._after(wanted))
         return self._next[1]
 
+    def vouches_for(self, changes: Collection[Change]) -> bool:
+        """Say whether the changes are surely right, and known to be by a look at what they touch alone."""
+        wanted = tuple(changes)
+        if self._next is None or self._next[0] != wanted:
+            after = self._quickly(wanted)
+            if after is None:
+                return False
+            self._next = (wanted, after)
+        return True
+
     def becoming(self, resources: Mapping[str, str], policy: Policy) -> tuple[tuple[Change, ...], Desired]:
         """Return the changes that lead to a policy that is known to be valid, and what is wanted after them."""
         changes = difference(self.resources, resources)
@@ -82,14 +92,20 @@ class Desired:
         self._next = (changes, after)
         return changes, after
 
-    def _after(self, changes: Collection[Change]) -> Desired:
+    def _quickly(self, changes: Collection[Change]) -> Desired | None:
+        """Return what is wanted after few changes, None where something may be wrong with them."""
         keys = {change.key for change in changes}
         resources = changed(self.resources, changes)
         _belong_together(resources, keys)
-        if len(keys) <= MOST_QUICK:
-            quick = vouched_for(self.items, self.indexes, self.resources, resources, keys)
-            if quick is not None:
-                return Desired(resources, quick.items, quick.indexes)
+        quick = vouched_for(self.items, self.indexes, self.resources, resources, keys)
+        return None if quick is None else Desired(resources, quick.items, quick.indexes)
+
+    def _after(self, changes: Collection[Change]) -> Desired:
+        keys = {change.key for change in changes}
+        if len(keys) <= MOST_QUICK and (quick := self._quickly(changes)) is not None:
+            return quick
+        resources = changed(self.resources, changes)
+        _belong_together(resources, keys)
         data, known = self._draft(resources, keys)
         policy = parse_data(data, known)
         host_layout(policy)

@@ -81,13 +81,43 @@ class Head:
                 allowed()
                 number, desired = self._now()
                 if if_revision is not None and if_revision != number:
-                    raise Conflict(_moved(number, if_revision))
+                    raise Conflict(_other(number, if_revision))
                 planned = make(desired)
                 try:
                     return self._proposed(planned, author, message, notes), planned.said
                 except Conflict:
                     if not attempts:
                         raise
+
+    def change_at_once(
+        self,
+        make: Callable[[Desired], Planned],
+        *,
+        author: Author,
+        message: str = "",
+        if_revision: int | None = None,
+        allowed: Callable[[], None] = lambda: None,
+    ) -> tuple[Revision | None, str] | None:
+        """Like `change`, if that takes no longer than a look at what is touched; None if it would, and nothing is done.
+
+        It would where somebody else is at it, where the head is to be found anew, and where anything may be wrong.
+        """
+        if not self._lock.acquire(blocking=False):
+            return None
+        try:
+            allowed()
+            if self._moved() or self._at is None or if_revision not in (None, self._at[0]):
+                return None
+            planned = make(self._at[1])
+            if not self._at[1].vouches_for(planned.changes):
+                return None
+            return self._proposed(planned, author, message, lambda _: ()), planned.said
+        except Conflict:
+            if self._moved():
+                return None
+            raise
+        finally:
+            self._lock.release()
 
     def _proposed(
         self, planned: Planned, author: Author, message: str, notes: Callable[[int], Collection[Change]]
@@ -110,9 +140,13 @@ class Head:
         return {key: entry.value for key, entry in self._store.snapshot(number).items()}
 
     def _now(self) -> tuple[int, Desired]:
-        if self._at is None or self._at[0] != self._store.head or self._refused():
+        if self._at is None or self._moved():
             self._at = self._followed()
         return self._at
+
+    def _moved(self) -> bool:
+        """Return whether the head is to be found anew."""
+        return self._at is None or self._at[0] != self._store.head or self._refused()
 
     def _refused(self) -> bool:
         """Return whether something on which the head was built has been refused; forget what is in force."""
@@ -144,5 +178,5 @@ class Head:
         return head, Desired.of(self.at(head))
 
 
-def _moved(head: int, wanted: int) -> str:
+def _other(head: int, wanted: int) -> str:
     return f"the head is revision {head}, not {wanted}; look at what changed (`enforcer history`) and try again"

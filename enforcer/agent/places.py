@@ -176,8 +176,9 @@ class Places:
                 if attempt + 1 == ATTEMPTS or seen == place.links:
                     raise
                 continue
-            missing = bound.keys() & done.absent
-            self._in_force(place, {i: n for i, n in bound.items() if i not in missing} if missing else bound, closed, done)
+            if not bound.keys().isdisjoint(done.absent):
+                bound = {name: index for name, index in bound.items() if name not in done.absent}
+            self._in_force(place, bound, closed, done)
             return (done,)
         raise AssertionError("the last attempt returns or raises")
 

@@ -7,6 +7,7 @@ context     what the routers work with, and what all changes have in common
 documents   requests and answers, as the OpenAPI document shows them
 policy      the whole policy, its revisions, and the way back
 edits       single edits
+short       the short way of those whose words are in order
 peers       who is at the other end of the socket
 limits      sizes, numbers and times, so that a slow or broken client harms nobody
 server      the socket, and the thread that serves it

@@ -22,6 +22,8 @@ from enforcer.agent.api.documents import Refusal, Said
 from enforcer.agent.store import Conflict, UnknownRevision
 from enforcer.errors import AttachmentRefused, EnforcerError, PolicyError, Problem, UsageError
 
+PREFIX = "/v1"
+
 STATUSES: tuple[tuple[type[EnforcerError], int], ...] = (
     (Conflict, 409),
     (UnknownRevision, 404),
@@ -54,7 +56,7 @@ def create_app(context: Context) -> FastAPI:
     app = _bare()
     app.state.context = context
     for router in (policy.router, edits.router, *context.routers):
-        app.include_router(router, prefix="/v1")
+        app.include_router(router, prefix=PREFIX)
     app.add_exception_handler(EnforcerError, _ours)
     app.add_exception_handler(RequestValidationError, _malformed)
     app.add_exception_handler(HTTPException, _http)
@@ -66,7 +68,7 @@ def openapi() -> dict[str, Any]:
     """Return the OpenAPI document of the daemon's own routers, without a daemon."""
     app = _bare()
     for router in (policy.router, edits.router):
-        app.include_router(router, prefix="/v1")
+        app.include_router(router, prefix=PREFIX)
     return app.openapi()
 
 
@@ -78,13 +80,18 @@ def _bare() -> FastAPI:
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
-        openapi_url="/v1/openapi.json",
+        openapi_url=f"{PREFIX}/openapi.json",
         responses=REFUSALS,
     )
 
 
 async def _ours(_: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, EnforcerError)
+    return refused(error)
+
+
+def refused(error: EnforcerError) -> JSONResponse:
+    """Return an error of ours as the document that a client gets."""
     problems = error.problems if isinstance(error, PolicyError) else (Problem("", str(error)),)
     status = next((status for kind, status in STATUSES if isinstance(error, kind)), 503)
     return _refusal(status, problems, error.exit_status, getattr(error, "__notes__", []))

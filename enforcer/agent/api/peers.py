@@ -1,8 +1,8 @@
 """Who is at the other end of the socket: the kernel says so (SO_PEERCRED), so nobody can pretend.
 
-uvicorn's protocol, with three things added: the peer goes into the scope of each request, a peer has only so many
-connections at once, and one that does not send its request within a time is cut off – uvicorn waits for ever for one
-that sends a byte now and then. Example: `request.scope["peer"].uid`.
+uvicorn's protocol, with four things added: the peer goes into the scope of each request, a peer has only so many
+connections at once, a request's head is bounded, and who does not send one within a time is cut off – uvicorn waits for
+ever for one that sends a byte now and then. Example: `request.scope["peer"].uid`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 SO_PEERGROUPS = 59
 MOST_GROUPS = 256
@@ -24,6 +24,9 @@ MOST_GROUPS = 256
 MOST_CONNECTIONS = 256
 MOST_OF_ONE = 64
 """Connections at once: of all, and of one user other than root."""
+
+MOST_HEAD = 64 * 1024
+"""Bytes of a request's line and headers; who sends more is cut off."""
 
 HEADERS_WITHIN = 10.0
 """Seconds for which a connection may be open, or idle after an answer, without a whole request's head."""
@@ -49,7 +52,7 @@ class Crowd:
         return self.of.total() < MOST_CONNECTIONS and (uid == 0 or self.of[uid] < MOST_OF_ONE)
 
 
-class PeerProtocol(H11Protocol):
+class PeerProtocol(HttpToolsProtocol):
     """HTTP/1.1 on one connection, knowing whose it is."""
 
     crowd: ClassVar[Crowd] = Crowd()
@@ -57,6 +60,7 @@ class PeerProtocol(H11Protocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        self._heads, self._head, self._in_body = 0, 0, False
         self._peer = peer_of(transport.get_extra_info("socket"))
         self._deadline: asyncio.TimerHandle | None = None
         self._counted = self.crowd.admits(self._peer.uid)
@@ -75,9 +79,21 @@ class PeerProtocol(H11Protocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
+        heads, in_body = self._heads, self._in_body
         super().data_received(data)
+        self._head = 0 if in_body or heads != self._heads else self._head + len(data)
+        if self._head > MOST_HEAD:
+            self.transport.abort()
         if self.cycle is not None and not self.cycle.response_complete:
             self._expect_nothing()
+
+    def on_headers_complete(self) -> None:
+        self._heads, self._in_body = self._heads + 1, True
+        super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        self._in_body = False
+        super().on_message_complete()
 
     def on_response_complete(self) -> None:
         self._expect_a_request()

@@ -23,6 +23,7 @@ from enforcer.agent.api.app import create_app
 from enforcer.agent.api.context import Context
 from enforcer.agent.api.limits import Limits
 from enforcer.agent.api.peers import PeerProtocol
+from enforcer.agent.api.short import Short
 from enforcer.errors import SystemRefused
 
 START_WITHIN = 10.0
@@ -56,10 +57,10 @@ class Server:
         group = access.group_id
         if access.others_read:
             context.writers = frozenset() if group is None else frozenset((group,))
-        app = create_app(context)
         config = uvicorn.Config(
-            Limits(app),
+            Limits(Short(create_app(context), context)),
             http=PeerProtocol,
+            loop="uvloop",
             ws="none",
             lifespan="off",
             log_config=None,

@@ -46,7 +46,7 @@ class Seen:
 
 
 class Naming:
-    """One policy, asked about packets; remembers what it was asked, and makes nothing for a policy that is not asked."""
+    """One policy, asked about packets; remembers what it was asked. For one that nobody asks, nothing is made."""
 
     def __init__(self, policy: Policy) -> None:
         self.policy = policy

@@ -44,8 +44,9 @@ class Seeing:
         self._warned: tuple[Policy | None, list[dict[str, str]]] = (None, [])
 
     def start(self, in_force: Callable[[], Policy], where: Callable[[], tuple[str, ...]], config: Config) -> None:
-        """Begin to see, once there is a policy in force, in the namespaces where it has NICs; show the metrics at `metrics_listen`, too, if that is given.
+        """Begin to see, once there is a policy in force, in the namespaces where it has NICs.
 
+        Show the metrics at `metrics_listen`, too, if that is given.
         An address that cannot be had is reported, and hinders nothing.
         """
         self._count_flows, metrics_listen = config.count_flows, config.metrics_listen
