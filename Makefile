@@ -1,6 +1,6 @@
 # The same commands as in scripts/, for those who have make. `make` alone prints this help.
 .DEFAULT_GOAL := help
-.PHONY: help demo test check unit kernel traffic system golden fuzz mutants vm-test bench bench-quick bench-changes bench-cold
+.PHONY: help demo test check unit kernel traffic system golden fuzz mutants vm-test bench bench-quick bench-changes bench-cold bench-requests
 
 help:     ## print this help
 	@grep -hE '^[a-z-]+: +##' $(MAKEFILE_LIST) | sed -E 's/: +## /\t/' | expand -t 12
@@ -32,5 +32,7 @@ bench-quick: ## the same in under two minutes
 	scripts/bench --quick --out .cache/bench
 bench-changes: ## measure changes beside a bare message, libnftables and nft, some minutes
 	scripts/bench-changes
+bench-requests: ## measure requests to the daemon, alone and by eight callers at once, under two minutes
+	scripts/bench-requests
 bench-cold: ## measure starts, restarts, repairs and memory, half an hour with 100,000 changes
 	scripts/bench-cold $(or $(CHANGES),100000)

@@ -43,7 +43,10 @@ def main() -> None:
             taken[name] = (sweep, take(made, wanted.turns or size.turns, [*sweep.cases, *also], sweep.measures))
     found = report.document(wanted.size, taken, changed)
     wanted.out.mkdir(parents=True, exist_ok=True)
-    (wanted.out / "results.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    results = wanted.out / "results.json"
+    before = json.loads(results.read_text(encoding="utf-8")) if results.exists() else {}
+    kept = {**found, **({"requests": before["requests"]} if "requests" in before else {})}
+    results.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
     print("\n".join(report.tables(found)))
     plots.draw(found, wanted.plots or wanted.out)
 

@@ -106,7 +106,7 @@ class Crowd:
     """Callers at once, each with an instance of its own; `rate` 0: as fast as answers come."""
 
     def __init__(self, living: Living, edits: int, rate: float) -> None:
-        self._living, self._edits, self._rate = living, edits, rate
+        self._living, self._edits, self._rate = living, edits - edits % 2, rate  # what one edit does, the next undoes
         self.learned: list[list[int]] = [[] for _ in range(CALLERS)]
         self.waited: list[float] = []
         self._begun = 0.0
@@ -122,10 +122,13 @@ class Crowd:
         took, used = time.perf_counter() - self._begun, self._living.cpu()
         self._compare()
         done = CALLERS * self._edits
+        commits = self._living.commits()
+        merged = len({commits[number] for each in self.learned for number in each})
         busy = {name: round((used[name] - cpu.get(name, 0.0)) / done * 1e3, 3) for name in used}
         return {
             "edits": done,
             "edits/s": round(done / took),
+            "edits of a commit": round(done / merged, 1),
             "request to answer": spread(self.waited),
             "cpu of an edit": {name: each for name, each in busy.items() if each >= 0.001},
         }

@@ -18,7 +18,9 @@ from schemathesis.specs.openapi.checks import (
 from serving import REGION, Served, served
 
 from enforcer.agent.api import create_app
+from enforcer.agent.api.limits import Limits
 from enforcer.agent.api.peers import Peer, with_peer
+from enforcer.agent.api.short import Short
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -32,7 +34,7 @@ def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
 
 @pytest.mark.parametrize("mode", list(GenerationMode), ids=lambda mode: mode.value)
 def test_every_answer_is_one_that_the_document_knows(daemon: Served, mode: GenerationMode):
-    app = with_peer(create_app(daemon.context), Peer(0), lambda: None)
+    app = with_peer(Limits(Short(create_app(daemon.context), daemon.context)), Peer(0), lambda: None)
     schema = schemathesis.openapi.from_asgi("/v1/openapi.json", app)
     operations = [found.ok() for found in schema.get_all_operations()]
     assert len(operations) > 20

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import subprocess
@@ -84,6 +85,19 @@ def test_who_drips_a_head_byte_by_byte_is_cut_off_as_well(daemon: Served):
         until_closed(asking)
         ended.set()
         dripping.join()
+
+
+def test_who_sends_a_head_without_end_is_cut_off_before_his_time_is_up(daemon: Served, monkeypatch: pytest.MonkeyPatch):
+    """Also behind a request that is answered already, whose connection stays."""
+    monkeypatch.setattr(peers.PeerProtocol, "headers_within", 60.0)
+    for before in (b"", GET):
+        with connected(daemon) as asking:
+            with contextlib.suppress(ConnectionError):
+                asking.sendall(before + b"GET /v1/revisions HTTP/1.1\r\nHost: x\r\nX: ")
+                for _ in range(200):
+                    asking.sendall(b"x" * 1024)
+            assert until_closed(asking).count(b"200 OK") <= before.count(GET)
+        assert is_served(daemon)
 
 
 def test_who_begins_a_body_and_does_not_go_on_is_told_and_cut_off(daemon: Served):
