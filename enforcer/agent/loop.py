@@ -35,7 +35,7 @@ from enforcer.agent.memory import uncollected
 from enforcer.agent.observer import Observer
 from enforcer.agent.places import Eyes, Places
 from enforcer.agent.settling import Settling
-from enforcer.agent.status import KEY, Status
+from enforcer.agent.status import KEY, Status, closed_yet
 from enforcer.agent.store import Change, Outcome, Revision, Store, StoreFailed
 from enforcer.compiler import Program, compile_policy
 from enforcer.compiler.incremental import Compiler
@@ -44,6 +44,9 @@ from enforcer.model import Policy, host_layout
 
 BEAT = 1.0
 """Seconds after which the loop says that it is alive, at the latest, when it is not at work."""
+
+GATHER_WITHIN = 0.01
+"""Seconds within which the changes of a burst must be proposed to be part of one commit."""
 
 PUBLISH_EVERY = 0.2
 """Seconds that a status may be old while one change follows the other."""
@@ -75,7 +78,8 @@ def compiled(policy: Policy) -> Program:
 class Loop:
     """Takes events and proposed revisions, and keeps the policy in force.
 
-    `in_force` is the revision that is, and what it wants: one pair, which other threads may read.
+    `in_force` is the revision that is, and what it wants: one pair, which other threads may read. `coming` says how
+    many changes are about to be proposed, a hint that only decides how many one commit merges.
     """
 
     in_force: tuple[int, Desired]
@@ -104,6 +108,7 @@ class Loop:
         self._suspicions: dict[str, tuple[str, str, int, float]] = {}
         self._published = 0.0
         self._oddities = 0
+        self.coming: Callable[[], int] = lambda: 0
         self.last = 0
 
     # --- life --------------------------------------------------------------------------------------------------------
@@ -143,6 +148,7 @@ class Loop:
         self._alive()
         wait = 0.0 if self._proposed else patience(self._places.all, time.monotonic(), most)
         self._events += self._mailbox.take(0.0 if self._events else wait)
+        self._gather()
         try:
             while self._events:
                 event = self._events.popleft()
@@ -159,6 +165,12 @@ class Loop:
         except Exception as error:
             self._odd(error)
         return True
+
+    def _gather(self) -> None:
+        """Wait for changes that are being judged this moment: to commit for all takes no longer than for the first."""
+        latest = time.monotonic() + GATHER_WITHIN
+        while self.coming() and self._events and isinstance(self._events[-1], Proposed) and time.monotonic() < latest:
+            self._events += self._mailbox.take(GATHER_WITHIN)
 
     def _odd(self, error: Exception) -> None:
         """Survive what nobody thought of: trust nothing that is in the kernel, and begin again from what is wanted."""
@@ -247,7 +259,7 @@ class Loop:
         self._passed("committed")
         self._desired, self._program, self._revision = desired, program, numbers[-1]
         self.in_force = (self._revision, desired)
-        self._settling.settle(numbers, Outcome.IN_FORCE, self._said())
+        self._settling.settle(numbers, Outcome.IN_FORCE, closed_yet(self._places.all.values()))
         self._passed("settled")
         self._observer.committed(numbers, committed, took)
         self._status.changed = True
@@ -259,18 +271,6 @@ class Loop:
         self._observer.refused(number, why)
         if not ours:
             self._failed(f"revision {number}", why)
-
-    def _said(self) -> str:
-        """Say which NICs a revision leaves closed for now; nothing if all are in force."""
-        waiting = [
-            f"{place.netns}/{interface}" if place.netns else interface
-            for place in self._places.all.values()
-            if len(place.bound) < len(place.program.nics)
-            for interface in place.interfaces
-            if interface not in place.bound
-        ]
-        shown = ", ".join(waiting[:10]) + (" …" if len(waiting) > 10 else "")
-        return f"closed until there: {shown}" if waiting else ""
 
     # --- what it says ------------------------------------------------------------------------------------------------
 

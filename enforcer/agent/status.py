@@ -98,3 +98,16 @@ def _nics(place: Place) -> Iterable[dict[str, Any]]:
         elif whole == IN_FORCE and nic.interface not in place.bound:
             state, why = PENDING, f"interface {nic.interface} does not exist yet"
         yield {"nic": nic.label, "interface": nic.interface, "netns": place.netns, "state": state, "why": why}
+
+
+def closed_yet(places: Iterable[Place]) -> str:
+    """Say which NICs a revision leaves closed for now; nothing if all are in force."""
+    waiting = [
+        f"{place.netns}/{interface}" if place.netns else interface
+        for place in places
+        if len(place.bound) < len(place.program.nics)
+        for interface in place.interfaces
+        if interface not in place.bound
+    ]
+    shown = ", ".join(waiting[:10]) + (" …" if len(waiting) > 10 else "")
+    return f"closed until there: {shown}" if waiting else ""

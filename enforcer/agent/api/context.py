@@ -49,7 +49,8 @@ class Context:
 
     `writers` are the groups whose users may change things; None: whoever reaches the socket. `require` raises
     AttachmentRefused if an interface of a policy does not exist. `plan` answers what a policy would change, `summary`
-    does so in one line. `grown` is called after a change of so much that the memory is another one.
+    does so in one line. `grown` is called after a change of so much that the memory is another one. `coming` edits
+    are about to be proposed: those whose requests have been read.
     """
 
     store: Store
@@ -63,6 +64,7 @@ class Context:
     routers: Collection[Any] = field(default_factory=tuple)
     grown: Callable[[], None] = lambda: None
     patience: float = PATIENCE
+    coming: int = 0
     _long: CapacityLimiter | None = None
 
     async def one_at_a_time(self, work: Callable[..., Result], *words: Any) -> Result:
@@ -101,9 +103,14 @@ class Context:
     async def edit(self, asked: Asking, make: Callable[[Desired], Planned]) -> Done:
         """Like `change`, for what touches little: where that takes no longer than a look, no thread is asked for it."""
         author, seen = Author(asked.peer.uid), asked.if_revision
-        found = self.head.change_at_once(
-            make, author=author, message=asked.message, if_revision=seen, allowed=self.confirming.free
-        )
+        self.coming += 1
+        try:
+            await asyncio.sleep(0)  # let those be counted whose requests have come by now
+            found = self.head.change_at_once(
+                make, author=author, message=asked.message, if_revision=seen, allowed=self.confirming.free
+            )
+        finally:
+            self.coming -= 1
         return await (self.change(asked, make) if found is None else self._done(*found))
 
     async def _done(self, made: Revision | None, said: str) -> Done:

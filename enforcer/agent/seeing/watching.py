@@ -188,7 +188,7 @@ class Watching:
         policy = self._in_force()
         if policy is not self._naming.policy:
             self._naming = Naming(policy)
-        self._netns = self._where()
+            self._netns = self._where()
         group = policy.deny_log.group if policy.deny_log.enabled else -1
         here = {netns: namespaces.number(netns) for netns in self._netns}
         for netns, (known, old) in list(self._denials.items()):
