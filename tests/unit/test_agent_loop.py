@@ -351,6 +351,28 @@ def test_after_what_nobody_thought_of_everything_is_replaced_and_goes_on(
 # --- many at once -----------------------------------------------------------------------------------------------------
 
 
+def test_changes_that_are_being_judged_are_waited_for_and_share_one_commit(running: Stage) -> None:
+    later: list[int] = []
+
+    def coming() -> int:
+        if later:
+            return 0
+        later.append(running.propose(group("Sg-B", SSH)))
+        return 1
+
+    running.loop.coming = coming
+    first = running.propose(group("Sg-A", WEB))
+    running.rounds(1)
+    assert [merged for merged, *_ in running.notes.of("committed")][-1] == [first, *later]
+
+
+def test_who_never_proposes_what_he_has_announced_keeps_nobody_waiting_for_long(running: Stage) -> None:
+    running.loop.coming = lambda: 1
+    number = running.propose(group("Sg-A", WEB))
+    running.rounds(1)
+    assert running.outcome(number).outcome is Outcome.IN_FORCE
+
+
 def test_a_thousand_edits_of_several_clients_arrive_in_order_and_each_learns_its_revision(
     running: Stage, world: World
 ) -> None:

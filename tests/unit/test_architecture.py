@@ -86,7 +86,7 @@ LARGER_PACKAGES = {
     "compiler": (13, "one pass per file, and three for what differs from the last policy"),
     "dataplane": (13, "a module for each thing that is read from a kernel, and for each way in which it is changed"),
     "cli": (17, "one module for each family of commands"),
-    "agent/api": (9, "one module for each family of requests, and what guards the socket"),
+    "agent/api": (10, "one module for each family of requests, their short way, and what guards the socket"),
     "agent": (21, "one module for each part of the daemon, pure ones beside those that act"),
     "lab": (9, "plans are pure and stand beside what carries them out; detours are a plan's hardest part"),
 }
