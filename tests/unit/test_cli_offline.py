@@ -83,6 +83,49 @@ def test_check_says_on_which_line_a_warning_is_and_counts() -> None:
     assert (warning["line"], warning["code"]) == (at, "shadowed-rule")
 
 
+WARNED = """version: 1
+vpcs: [{name: vpc-x, subnets: [{name: subnet-a, cidr: 192.168.0.0/24}]}]
+address_groups:
+  - {name: used, entries: [192.0.2.1]}
+  - {name: unused, entries: [192.0.2.2]}
+security_groups:
+  - name: Sg-A
+    rules: [{id: A01, direction: ingress, remote_address_group: used}]
+ecs:
+  - name: old
+    type: s1.large
+    subnet: subnet-a
+    addresses: [192.168.0.11]
+    interface: veth-old
+    security_groups: [Sg-A]
+  - name: many
+    nics:
+      - {name: eth0, subnet: subnet-a, addresses: [192.168.0.12], mac: "fa:16:3e:00:00:12"}
+      - name: eth1
+        subnet: subnet-a
+        addresses: [192.168.0.13]
+        security_groups: [a, b, c, d, e, f]
+"""
+
+
+def test_warnings_of_an_ecs_a_nic_and_an_address_group_have_their_lines_too(tmp_path: Path) -> None:
+    """S10, S11, S16: in the text and in JSON."""
+    path = tmp_path / "warned.yaml"
+    more = "".join(f"  - {{name: {name}, rules: [], silence: [unused-group]}}\n" for name in "abcdef")
+    path.write_text(WARNED.replace("ecs:\n", f"{more}ecs:\n"))
+    lines = path.read_text().splitlines()
+    wanted = {
+        ("unused-address-group", next(n for n, text in enumerate(lines, 1) if "unused, entries" in text)),
+        ("ecs-type", lines.index("  - name: old") + 1),
+        ("no-mac", lines.index("  - name: old") + 1),
+        ("S11-groups", lines.index("        security_groups: [a, b, c, d, e, f]") + 1),
+    }
+    assert {(each["code"], each["line"]) for each in document("check", str(path))["warnings"]} == wanted
+    told = enforcer("check", str(path)).stderr
+    assert all(f"warning: line {line}: " in told for _, line in wanted)
+    assert told.count("warning: line ") == told.count("warning: ") == len(wanted)
+
+
 def test_errors_name_the_file_that_they_are_in(tmp_path: Path) -> None:
     wrong, good = tmp_path / "wrong.yaml", str(EXAMPLES / "figure-1.yaml")
     wrong.write_text("version: 1\nvpc: []\nx: 1\n")

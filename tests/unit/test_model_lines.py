@@ -1,4 +1,4 @@
-"""Where a rule stands in its file: what an explanation points at."""
+"""Where a rule, a group or a NIC stands in its file: what explanations and warnings point at."""
 
 from __future__ import annotations
 
@@ -41,6 +41,7 @@ TEXT = dedent(
         ("security_groups[web].rules[nobody's]", 0),
         ("security_groups[nobody's]", 0),
         ("ecs[web]", 0),
+        ("limits", 0),
     ],
 )
 def test_a_problem_stands_on_the_line_of_its_rule_or_group(where: str, line: int):
@@ -71,6 +72,60 @@ def test_groups_have_lines_too_and_the_undefined_default_has_none():
     lines = parse_with_lines(TEXT)[1]
     assert [lines.of_group(name) for name in ("Sg-A", "web", "new", "default", "nobody")] == [4, 11, 16, 0, 0]
     assert Lines().of_rule("Sg-A", "A01") == 0
+
+
+INSTANCES = dedent(
+    """\
+    version: 1
+    vpcs: [{name: vpc-x, subnets: [{name: subnet-a, cidr: 10.0.0.0/24}]}]
+    address_groups:
+      - {name: first, entries: [192.0.2.1]}
+      - name: second.one
+        entries: []
+    ecs:
+      - name: flat.one
+        subnet: subnet-a
+        addresses: [10.0.0.1]
+        security_groups:
+          - default
+      - name: one
+        nics:
+          - name: eth0
+            subnet: subnet-a
+            addresses: [10.0.0.2]
+            mac: "fa:16:3e:00:00:02"
+      - name: two
+        nics:
+          - {name: a, subnet: subnet-a, addresses: [10.0.0.3]}
+          - {name: b, subnet: subnet-a, addresses: [10.0.0.4],
+             security_groups: [default]}
+    """
+)
+
+
+@pytest.mark.parametrize(
+    ("where", "line"),
+    [
+        ("address_groups[first]", 4),
+        ("address_groups[second.one].entries", 5),
+        ("address_groups[nobody's]", 0),
+        ("ecs[flat.one]", 8),
+        ("ecs[flat.one].mac", 8),
+        ("ecs[flat.one].security_groups", 11),
+        ("ecs[one]", 13),
+        ("ecs[one].security_groups", 15),
+        ("ecs[one].mac", 18),
+        ("ecs[two]", 19),
+        ("ecs[two].nics[a].mac", 21),
+        ("ecs[two].nics[b]", 22),
+        ("ecs[two].nics[b].security_groups", 23),
+        ("ecs[two].nics[nobody's]", 19),
+        ("ecs[nobody's].nics[a]", 0),
+    ],
+)
+def test_a_problem_stands_on_the_line_of_its_address_group_ecs_or_nic(where: str, line: int):
+    assert parse_with_lines(INSTANCES)[1].of_place(where) == line
+    assert Lines().of_place(where) == 0
 
 
 def test_json_and_aliases_have_lines():
