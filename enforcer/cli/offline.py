@@ -21,6 +21,7 @@ from enforcer.model import (
     unsilenced,
 )
 from enforcer.ruleset import lower, render
+from enforcer.ruleset.stamps import last_generation
 from enforcer.semantics import lint, not_in_effect
 
 POLICY = click.argument("policy", metavar="POLICY", type=click.Path())
@@ -79,9 +80,9 @@ def compile_command(
     compiled = compile_policy(loaded, layout_for(loaded, lab, host=host))
     if vpc is not None and vpc not in (known := [each.name for each in loaded.vpcs]):
         raise UsageError(f"--vpc {vpc!r}: is not defined in {policy}; its VPCs are {', '.join(known) or 'none'}")
-    mask = loaded.marks.connection_mask
-    if generation > (most := mask // (mask & -mask) - 1):  # all bits set: a flow that was revoked
-        raise UsageError(f"--generation {generation}: does not fit into the mask 0x{mask:08x}; {most} is the largest")
+    if generation > (most := last_generation(loaded.marks)):
+        mask = f"0x{loaded.marks.connection_mask:08x}"
+        raise UsageError(f"--generation {generation}: does not fit into the mask {mask}; {most} is the largest")
     chosen = [
         (space, namespace)
         for space, namespace in zip(compiled.namespaces, compiled.layout.namespaces, strict=True)

@@ -30,7 +30,7 @@ from enforcer.ruleset import Ruleset, fresh, lower, next_edition, render
 from enforcer.ruleset.changes import AddElements, Changes, DeleteElements
 from enforcer.ruleset.names import SOURCES, TABLE
 from enforcer.ruleset.nft import KeyPart
-from enforcer.ruleset.stamps import generation_mask, stamp_bits
+from enforcer.ruleset.stamps import generation_mask, last_generation, stamp_bits
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,8 +253,7 @@ def next_generation(namespace: NamespaceProgram, current: int, borne: Callable[[
     Right after a first load only conntrack knows which stamps an earlier life of ours has given. `borne` says whether a
     flow has a stamp. Raises SystemRefused when all stamps are borne: one of them would make a revoked flow look judged.
     """
-    mask = generation_mask(namespace.marks)
-    most = mask // (mask & -mask) - 1  # all bits set: a flow that was revoked
+    most = last_generation(namespace.marks)
     for step in range(most):
         candidate = (current + step) % most + 1
         if not borne(stamp_bits(namespace.marks, candidate)):

@@ -77,6 +77,12 @@ def generation_mask(marks: Marks) -> int:
     return mask & ~((mask & -mask) * 3)
 
 
+def last_generation(marks: Marks) -> int:
+    """Return the largest generation that fits; the next one would have all bits set, as a revoked flow has."""
+    bits = generation_mask(marks)
+    return bits // (bits & -bits) - 1
+
+
 def stamp_bits(marks: Marks, generation: int) -> int:
     """Shift a generation into the connection mark's own bits; all of them set is no generation, but a revoked flow."""
     bits = generation_mask(marks)
