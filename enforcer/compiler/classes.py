@@ -15,8 +15,9 @@ The steps, and what holds after each:
 
 from __future__ import annotations
 
-from bisect import bisect_right
-from collections.abc import Iterable, Mapping
+from bisect import bisect_left, bisect_right
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
 from hashlib import blake2b
 
 from enforcer.compiler.program import ADDRESS_BITS, UNCLASSED, AddressClass, AddressMap, Span
@@ -83,15 +84,68 @@ def singles(terms: Iterable[Term]) -> dict[int, list[str]]:
 
 
 class Segments:
-    """The segments of a family, to be asked for the terms around an address."""
+    """The segments of a family, to be asked for the terms around an address; ranges may come and go."""
 
     def __init__(self, terms: Iterable[Term], family: Family) -> None:
+        terms = tuple(terms)
         self.entries = segments(terms, family)
         self._firsts = [span.first for span, _ in self.entries]
+        self._end = 1 << ADDRESS_BITS[family]
+        self._borders = Counter(
+            border for term in terms for span in term.ranges for border in (span.first, span.last + 1)
+        )
+
+    def change(self, name: str, gone: Iterable[Span], come: Iterable[Span]) -> None:
+        """Take ranges away from a term and give it others; what they do not touch stays."""
+        for span in gone:
+            self._paint(span, lambda terms: tuple(each for each in terms if each != name))
+            self._release(span.first)
+            self._release(span.last + 1)
+        for span in come:
+            self._border(span.first)
+            self._border(span.last + 1)
+            self._paint(span, lambda terms: tuple(sorted((*terms, name))))
+
+    def overlapping(self, window: Span) -> range:
+        """Return the places of the segments that a window touches, and of those of one address beside them."""
+        first, last = map(self.at, window)
+        while first and self.entries[first - 1][0].first == self.entries[first - 1][0].last:
+            first -= 1
+        while last + 1 < len(self.entries) and self.entries[last + 1][0].first == self.entries[last + 1][0].last:
+            last += 1
+        return range(first, last + 1)
+
+    def _paint(self, span: Span, painted: Callable[[tuple[str, ...]], tuple[str, ...]]) -> None:
+        for at in range(bisect_left(self._firsts, span.first), bisect_right(self._firsts, span.last)):
+            there, terms = self.entries[at]
+            self.entries[at] = there, painted(terms)
+
+    def _border(self, border: int) -> None:
+        self._borders[border] += 1
+        at = bisect_left(self._firsts, border)
+        if border < self._end and (at == len(self._firsts) or self._firsts[at] != border):
+            (first, last), terms = self.entries[at - 1]
+            self.entries[at - 1 : at] = [(Span(first, border - 1), terms), (Span(border, last), terms)]
+            self._firsts.insert(at, border)
+
+    def _release(self, border: int) -> None:
+        """Let go of a border; if it was the last one there, the terms on both sides are the same by now."""
+        self._borders[border] -= 1
+        if not self._borders[border]:
+            del self._borders[border]
+            if 0 < border < self._end:
+                at = bisect_left(self._firsts, border)
+                joined = Span(self.entries[at - 1][0].first, self.entries[at][0].last), self.entries[at - 1][1]
+                self.entries[at - 1 : at + 1] = [joined]
+                del self._firsts[at]
+
+    def at(self, address: int) -> int:
+        """Return the place of the segment that holds the address."""
+        return bisect_right(self._firsts, address) - 1
 
     def around(self, address: int) -> tuple[str, ...]:
         """Return the terms whose ranges hold the address, sorted."""
-        return self.entries[bisect_right(self._firsts, address) - 1][1]
+        return self.entries[self.at(address)][1]
 
     def of_host(self, address: int, listed: Iterable[str]) -> tuple[str, ...]:
         """Return all terms of an address that some terms list by itself."""
@@ -108,26 +162,31 @@ def map_of(around: Segments, listed_by: Mapping[int, Iterable[str]], family: Fam
     """Build the same from segments and the terms that list each single address."""
     listed = {address: around.of_host(address, names) for address, names in listed_by.items()}
     numbers = class_numbers({*listed.values(), *(names for _, names in around.entries)})
-    hosts: dict[int, int] = {}
-    pieces: list[tuple[Span, int]] = []
-    for span, names in around.entries:
-        number = numbers[names]
-        if span.first == span.last:
-            hosts[span.first] = number
-        elif pieces and pieces[-1][1] == number:
-            pieces[-1] = (Span(pieces[-1][0].first, span.last), number)
-        else:
-            # Close the gap that hosts before this segment left; they are looked up before the pieces.
-            first = pieces[-1][0].last + 1 if pieces else 0
-            pieces.append((Span(first, span.last), number))
-    last_piece, number = pieces[-1]
-    pieces[-1] = (Span(last_piece.first, (1 << ADDRESS_BITS[family]) - 1), number)
+    hosts = {span.first: numbers[names] for span, names in around.entries if span.first == span.last}
+    pieces = pieces_of(around, numbers, family)
     hosts.update((address, numbers[names]) for address, names in listed.items())
     covered = _drop_redundant(sorted(hosts.items()), pieces)
     used = {*(number for _, number in covered), *(number for _, number in pieces)}
     classes = sorted((number, names) for names, number in numbers.items() if number in used)
     displaced = tuple(number for number, names in classes if number != own_number(names))
     return AddressMap(family, tuple(AddressClass(*entry) for entry in classes), covered, tuple(pieces), displaced)
+
+
+def pieces_of(around: Segments, numbers: Mapping[tuple[str, ...], int], family: Family) -> list[tuple[Span, int]]:
+    """Join the segments of more than one address to pieces without gaps, each with its class."""
+    pieces: list[tuple[Span, int]] = []
+    begin, before, end = 0, -1, -1
+    for (first, last), names in around.entries:
+        if first == last:
+            continue
+        number = numbers[names]
+        if number != before and before >= 0:
+            # This closes the gap that hosts before this segment left; they are looked up before the pieces.
+            pieces.append((Span(begin, end), before))
+            begin = end + 1
+        before, end = number, last
+    pieces.append((Span(begin, (1 << ADDRESS_BITS[family]) - 1), before))
+    return pieces
 
 
 def _drop_redundant(hosts: list[tuple[int, int]], pieces: list[tuple[Span, int]]) -> tuple[tuple[int, int], ...]:

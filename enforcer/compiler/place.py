@@ -192,20 +192,12 @@ class Place:
             return _Respaced()
         if space.map.displaced:
             return None
-        known = {entry.number: entry for entry in space.map.classes} if ranges or lost else {}
-        if ranges:
-            self.spaces[family] = after = space.with_ranges(ranges, listed)
-            if after.map.displaced or any(known.get(e.number, e).terms != e.terms for e in after.map.classes):
-                return None
-            new = tuple(entry for entry in after.map.classes if entry.number not in known)
-        else:
-            found = space.changed(listed)
-            if found is None:
-                return None
-            new = found[1]
-        left = set(lost)
-        gone = {number for number, entry in known.items() if not left.isdisjoint(entry.terms)}
-        return _Respaced(True, new, frozenset(gone))
+        left, known = set(lost), space.map.classes
+        found = space.with_ranges(ranges, listed) if ranges else space.changed(listed)
+        if found is None:
+            return None
+        gone = {entry.number for entry in known if not left.isdisjoint(entry.terms)} if left else ()
+        return _Respaced(True, found[1], frozenset(gone))
 
     def _told_apart(
         self, lists: Mapping[ListKey, RuleList], sides: dict[ListKey, SidePolicy], family: Family, found: _Respaced

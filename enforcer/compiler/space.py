@@ -3,18 +3,18 @@
     space.changed({0x0A00000B: Counter({"group Sg-A": 1})})  ──▶  the new AddressMap, and the classes that are new in it
 
 What it gives equals what `classes.address_map` gives for the terms as they then are. It answers None where it cannot
-say so: when a class's own number is taken by another. Ranges that come or go cut the space anew (`with_ranges`); lists
-and single addresses do not. Must not know: rules, NICs.
+say so: when a class's own number is taken by another; then it is of no use any more. Ranges that come or go cut the
+space anew where they are (`with_ranges`); lists and single addresses do not. Must not know: rules, NICs.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 
-from enforcer.compiler.classes import Segments, classes_inside, map_of, own_number
+from enforcer.compiler.classes import Segments, classes_inside, map_of, own_number, pieces_of
 from enforcer.compiler.program import AddressClass, AddressMap, Span
 from enforcer.compiler.terms import Term
 from enforcer.model import Family
@@ -41,6 +41,8 @@ class Space:
         self._classes = {entry.number: entry for entry in self.map.classes}
         self._inside: dict[str, list[AddressClass]] | None = None
         self._users = Counter(number for _, number in (*self.map.hosts, *self.map.pieces))
+        self._left = set[int]()
+        self._numbers = _Numbers()
 
     def changed(self, changes: Mapping[int, Lists]) -> tuple[AddressMap, tuple[AddressClass, ...]] | None:
         """Change how addresses are listed; return the new map, and the classes that were not in the old one.
@@ -63,12 +65,79 @@ class Space:
         self._put(hosts, new)
         return self.map, tuple(new.values())
 
-    def with_ranges(self, changes: Mapping[str, tuple[Span, ...]], listings: Mapping[int, Lists]) -> Space:
-        """Return another space, with other ranges of some terms and other lists of addresses; this one is used up."""
-        ranges = {name: spans for name, spans in {**self._ranges, **changes}.items() if spans}
+    def with_ranges(
+        self, changes: Mapping[str, tuple[Span, ...]], listings: Mapping[int, Lists]
+    ) -> tuple[AddressMap, tuple[AddressClass, ...]] | None:
+        """Change the ranges of some terms and how addresses are listed; return what `changed` does.
+
+        1. Where ranges have come or gone the space is cut anew; segments elsewhere stay as they are.
+        2. In these windows, pieces and the addresses that are listed or left alone may have other classes.
+        """
+        if self.map.displaced:
+            return None
+        touched, windows = set(listings), list[Span]()
+        for name, spans in changes.items():
+            was = self._ranges.pop(name, ())
+            if spans:
+                self._ranges[name] = spans
+            differing = set(was) ^ set(spans)
+            windows += differing
+            for window in differing:
+                touched.update(self._alone(window))
+            self._around.change(name, differing.intersection(was), differing.intersection(spans))
         for address, difference in listings.items():
             self._relisted(address, difference)
-        return Space(ranges, self._listed, self.map.family)
+        found = set[tuple[str, ...]]()
+        for window in windows:
+            touched.update(self._alone(window))
+            places = self._around.overlapping(window)
+            entries = self._around.entries
+            first, last = entries[places[0]][0].first, entries[places[-1]][0].last
+            touched.update(address for address in self._listed if first <= address <= last)
+            found.update(entries[at][1] for at in places)
+        self._recut()
+        hosts: dict[int, int | None] = {}
+        for address in touched:
+            listed = self._listed.get(address)
+            terms = self._around.of_host(address, listed or ()) if listed or self._is_alone(address) else None
+            number = None if terms is None else self._numbers[terms]
+            found.update(() if terms is None else (terms,))
+            hosts[address] = None if number == self._around_number(address) else number
+        return self._settled(hosts, found)
+
+    def _alone(self, window: Span) -> list[int]:
+        """Return the addresses in and beside a window that are segments of their own."""
+        spans = (self._around.entries[at][0] for at in self._around.overlapping(window))
+        return [span.first for span in spans if span.first == span.last]
+
+    def _is_alone(self, address: int) -> bool:
+        span = self._around.entries[self._around.at(address)][0]
+        return span.first == span.last
+
+    def _recut(self) -> None:
+        """Make the pieces of the segments as they are now."""
+        old, new = self.map.pieces, tuple(pieces_of(self._around, self._numbers, self.map.family))
+        first, last = same_ends(old, new)
+        if first == len(old) == len(new):
+            return
+        self._users.update(number for _, number in new[first : len(new) - last])
+        self._users.subtract(number for _, number in old[first : len(old) - last])
+        self._pieces = [piece.first for piece, _ in new]
+        self._left.update(number for _, number in old[first : len(old) - last])
+        self.map = replace(self.map, pieces=new)
+
+    def _settled(
+        self, hosts: Mapping[int, int | None], found: Collection[tuple[str, ...]]
+    ) -> tuple[AddressMap, tuple[AddressClass, ...]] | None:
+        """Put hosts in their classes, and take up those of the term sets found that are new and in use."""
+        entries = {self._numbers[terms]: AddressClass(self._numbers[terms], terms) for terms in found}
+        taken = any(self._classes.get(number, entry).terms != entry.terms for number, entry in entries.items())
+        if taken or len(entries) < len(found):
+            return None
+        new = {number: entry for number, entry in entries.items() if number not in self._classes}
+        self._put(hosts, new)
+        used = tuple(entry for number, entry in new.items() if self._users[number])
+        return self.map, used
 
     def _relisted(self, address: int, difference: Lists) -> Lists:
         """Change how one address is listed; return the terms that list it now."""
@@ -90,7 +159,8 @@ class Space:
         return self.map.pieces[at][1]
 
     def _put(self, hosts: Mapping[int, int | None], new: Mapping[int, AddressClass]) -> None:
-        spliced, left = self.map.hosts, set[int]()
+        spliced, left = self.map.hosts, {*self._left, *new}
+        self._left = set()
         many = dict(spliced) if len(hosts) > MOST_SPLICED else None
         for address, number in hosts.items():
             at = bisect_left(spliced, (address, -1))
@@ -117,6 +187,14 @@ class Space:
             classes = tuple(self._classes[number] for number in sorted(self._classes))
             self._inside = None
         self.map = replace(self.map, hosts=spliced, classes=classes)
+
+
+class _Numbers(dict[tuple[str, ...], int]):
+    """The own numbers of classes by their terms; each is found once."""
+
+    def __missing__(self, terms: tuple[str, ...]) -> int:
+        found = self[terms] = own_number(terms)
+        return found
 
 
 def same_ends(one: Sequence[object], other: Sequence[object]) -> tuple[int, int]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from ipaddress import ip_address, ip_network
+from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -10,6 +12,7 @@ from judge import class_of
 
 from enforcer.compiler.classes import FIRST_CLASS, LAST_CLASS, address_map, class_numbers
 from enforcer.compiler.program import UNCLASSED, AddressMap, Span
+from enforcer.compiler.space import Space
 from enforcer.compiler.terms import Term, merge
 
 MOST = 2**32 - 1
@@ -111,3 +114,32 @@ def test_classes_agree_with_asking_every_term(sets: list[list]):
     assert all(one[1] != other[1] for one, other in zip(found.pieces, found.pieces[1:], strict=False)), (
         "neighbours differ"
     )
+
+
+ENDS = st.integers(0, 11).map(lambda number: number if number < 6 else MOST - 11 + number)
+RANGES = st.lists(st.tuples(ENDS, ENDS), max_size=3).map(
+    lambda pairs: tuple(s for s in merge([Span(min(pair), max(pair)) for pair in pairs]) if s.first != s.last)
+)
+MEMBERS = st.dictionaries(ENDS, st.sampled_from(("one", "two", "group")), max_size=4)
+
+
+@given(st.lists(st.tuples(st.sampled_from(("one", "two", "three")), RANGES, MEMBERS), min_size=1, max_size=8))
+def test_ranges_that_come_and_go_lead_to_the_map_of_the_last_ones(steps: list[tuple[str, tuple[Span, ...], Any]]):
+    space, ranges, listed = Space({}, {}, 4), dict[str, tuple[Span, ...]](), dict[int, str]()
+    for name, spans, members in steps:
+        listings = {address: Counter() for address in listed.keys() | members.keys()}
+        for address, counted in listings.items():
+            counted[members.get(address, "")] += 1
+            counted[listed.get(address, "")] -= 1
+            counted.pop("", None)
+        ranges, listed = {**ranges, name: spans}, members
+        before = {entry.number for entry in space.map.classes}
+        found = space.with_ranges({name: spans}, listings)
+        singles = {term: [Span(a, a) for a, by in sorted(listed.items()) if by == term] for term in listed.values()}
+        terms = [
+            Term(each, tuple(sorted((*ranges.get(each, ()), *singles.get(each, ())))))
+            for each in sorted({*ranges, *singles})
+        ]
+        assert found is not None
+        assert found[0] == space.map == address_map(terms, 4)
+        assert {entry.number for entry in found[1]} == {entry.number for entry in space.map.classes} - before
