@@ -183,10 +183,10 @@ class Place:
         for (address, name), times in counted.items():
             if times:
                 listed.setdefault(address, Counter())[name] = times
-        return self._changed(space, family, listed, ranges, lost)
+        return self._changed(space, listed, ranges, lost)
 
     def _changed(
-        self, space: Space, family: Family, listed: Mapping[int, Lists], ranges: Ranges, lost: Iterable[str]
+        self, space: Space, listed: Mapping[int, Lists], ranges: Ranges, lost: Iterable[str]
     ) -> _Respaced | None:
         if not listed and not ranges:
             return _Respaced()

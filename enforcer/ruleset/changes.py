@@ -144,8 +144,9 @@ def changes(before: Ruleset, after: Ruleset) -> Changes:
         gone_chains += _chains(old, new, found)
         gone_sets += _sets(old, new, found)
     found.sweep += [EmptyChain(family, chain.name) for family, chain in gone_chains if chain.rules]
-    found.sweep += [DeleteChain(family, chain.name) for family, chain in gone_chains]
+    # Rules first, for they ask sets; sets before chains, for elements jump to chains.
     found.sweep += [DeleteSet(family, entry.name) for family, entry in gone_sets]
+    found.sweep += [DeleteChain(family, chain.name) for family, chain in gone_chains]
     found.retired = [entry.name for _, entry in gone_sets if entry.counted]
     found.retired += [chain.name for _, chain in gone_chains if chain.name.startswith(COUNTING)]
     # Chains come before the elements that jump to them, and sets before the rules that ask them.

@@ -135,7 +135,7 @@ def _unreferenced(table: Table, present: Present) -> Iterator[str]:
     where = f"{table.family} {table.name}"
     chains = sorted(present.chains - {chain.name for chain in table.chains})
     yield from (f"flush chain {where} {identifier(name)}" for name in chains)
-    yield from (f"delete chain {where} {identifier(name)}" for name in chains)
     wanted = {entry.name for entry in table.sets}
     yield from (f"delete map {where} {identifier(name)}" for name in sorted(present.maps - wanted))
     yield from (f"delete set {where} {identifier(name)}" for name in sorted(present.sets - wanted))
+    yield from (f"delete chain {where} {identifier(name)}" for name in chains)

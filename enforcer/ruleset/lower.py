@@ -155,7 +155,7 @@ class Lowering:
         if known is not None and known[1] == edition and known[0].pieces is addresses.pieces:
             classify = spliced_hosts(known[2], known[0], addresses)
         else:
-            classify = classifier(addresses, edition)
+            classify = classifier(addresses, edition, (known[0], known[2]) if known else None)
         self._classifiers[addresses.family] = (addresses, edition, classify)
         return classify
 

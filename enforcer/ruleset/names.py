@@ -75,6 +75,10 @@ TARGETS = "nd_target"  # iif . address: whom a NIC may answer for in neighbour d
 # inet: the policy. {} is the family, an edition, the key of a side policy, or a hash of the content.
 HOSTS = "host{}_{}"  # address → class; of an edition
 PIECES = "piece{}_{}"  # address interval → class
+PART_SOURCE = "part_source{}_{}"  # puts the class of a source address that is in these pieces into the priority
+PART_DESTINATION = "part_destination{}_{}"
+PARTS_SOURCE = "parts_source{}_{}"  # address interval → the chain that knows its pieces, where these are many
+PARTS_DESTINATION = "parts_destination{}_{}"
 CLASSIFY_SOURCE = "classify_source{}_{}"  # puts the class of the source address into the priority; of an edition
 CLASSIFY_DESTINATION = "classify_destination{}_{}"
 LOCAL = "local_{}"  # class → local class of a side policy; grows

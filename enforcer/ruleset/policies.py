@@ -21,7 +21,6 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from enforcer.compiler.program import REST, UNCLASSED, AddressMap, Decider, SidePolicy
-from enforcer.compiler.sides import digest
 from enforcer.compiler.space import same_ends
 from enforcer.model import ICMP, ICMPV6, Action, Direction, Family
 from enforcer.ruleset import names
@@ -43,6 +42,7 @@ from enforcer.ruleset.nft import (
     goto,
     rule,
 )
+from enforcer.ruleset.pieces import PieceMaps, piece_maps
 
 SOURCE: dict[Family, Field] = {4: Field.IPV4_SOURCE, 6: Field.IPV6_SOURCE}
 DESTINATION: dict[Family, Field] = {4: Field.IPV4_DESTINATION, 6: Field.IPV6_DESTINATION}
@@ -77,31 +77,46 @@ class Classifier:
 
     sets: tuple[Set, ...]
     chains: tuple[Chain, ...]
+    pieces: PieceMaps
     edition: int = 1
 
 
-def classifier(addresses: AddressMap, edition: int = 1) -> Classifier:
-    """Lower an address map: single addresses in a hash map, everything else in one interval map without gaps.
+def classifier(
+    addresses: AddressMap, edition: int = 1, before: tuple[AddressMap, Classifier] | None = None
+) -> Classifier:
+    """Lower an address map: single addresses in a hash map, everything else in interval maps without gaps.
 
     Members come and go in the hash map, in place: what a lookup finds changes for all addresses of a transaction at
-    once. The kernel does not promise that of interval maps, so another one takes the place of that.
+    once. The kernel does not promise that of interval maps, so others take the place of those.
+    What of `before` stays is kept.
     """
     family = addresses.family
-    key = SOURCE[family]
-    hosts = Set(names.HOSTS.format(family, edition), (key,), host_elements(addresses.hosts), "classid")
-    pieces = Set(
-        names.PIECES.format(family, digest(addresses.pieces)),
-        (key,),
-        tuple(Element((Interval(*piece),), number) for piece, number in addresses.pieces),
-        "classid",
-        interval=True,
-    )
+    hosts = _hosts(addresses, edition, before)
+    ends = (SOURCE[family], DESTINATION[family])
+    pieces = piece_maps(addresses.pieces, family, ends, before[1].pieces if before else None)
     chains = tuple(
         Chain(name.format(family, edition), tuple(_classify(addresses, field, hosts, pieces)))
-        for name, field in ((names.CLASSIFY_SOURCE, SOURCE[family]), (names.CLASSIFY_DESTINATION, DESTINATION[family]))
+        for name, field in zip((names.CLASSIFY_SOURCE, names.CLASSIFY_DESTINATION), ends, strict=True)
     )
-    used = tuple(entry for entry, size in ((hosts, 1), (pieces, 2)) if len(entry.elements) >= size)
-    return Classifier(used, chains, edition)
+    return Classifier((*((hosts,) if hosts.elements else ()), *pieces.sets), (*pieces.chains, *chains), pieces, edition)
+
+
+def _hosts(addresses: AddressMap, edition: int, before: tuple[AddressMap, Classifier] | None) -> Set:
+    name = names.HOSTS.format(addresses.family, edition)
+    if before is None or not before[0].hosts or not addresses.hosts:
+        return Set(name, (SOURCE[addresses.family],), host_elements(addresses.hosts), "classid")
+    old = before[1].sets[0]
+    return (
+        old
+        if addresses.hosts == before[0].hosts and old.name == name
+        else replace(old, name=name, elements=_spliced(old, before[0], addresses))
+    )
+
+
+def _spliced(old: Set, before: AddressMap, after: AddressMap) -> tuple[Element, ...]:
+    first, last = same_ends(before.hosts, after.hosts)
+    middle = host_elements(after.hosts[first : len(after.hosts) - last])
+    return (*old.elements[:first], *middle, *old.elements[len(old.elements) - last :])
 
 
 def host_elements(hosts: Iterable[tuple[int, int]]) -> tuple[Element, ...]:
@@ -114,26 +129,23 @@ def spliced_hosts(classify: Classifier, before: AddressMap, after: AddressMap) -
     if before.hosts is after.hosts:
         return classify
     if not before.hosts or not after.hosts:
-        return classifier(after, classify.edition)
-    first, last = same_ends(before.hosts, after.hosts)
-    old = classify.sets[0]
-    middle = host_elements(after.hosts[first : len(after.hosts) - last])
-    elements = (*old.elements[:first], *middle, *old.elements[len(old.elements) - last :])
-    return replace(classify, sets=(replace(old, elements=elements), *classify.sets[1:]))
+        return classifier(after, classify.edition, (before, classify))
+    hosts = replace(classify.sets[0], elements=_spliced(classify.sets[0], before, after))
+    return replace(classify, sets=(hosts, *classify.sets[1:]))
 
 
-def _classify(addresses: AddressMap, field: Field, hosts: Set, pieces: Set) -> Iterator[Rule]:
+def _classify(addresses: AddressMap, field: Field, hosts: Set, pieces: PieceMaps) -> Iterator[Rule]:
     if len(addresses.pieces) == 1:
         yield rule(SetPriority(addresses.pieces[0][1]))
         if addresses.hosts:
             yield rule(Load((field,), hosts.name))
         return
     if not addresses.hosts:
-        yield rule(Load((field,), pieces.name))
+        yield rule(pieces.ask(field))
         return
     yield rule(SetPriority(0))
     yield rule(Load((field,), hosts.name))
-    yield rule(Match(Field.PRIORITY, 0), Load((field,), pieces.name))
+    yield rule(Match(Field.PRIORITY, 0), pieces.ask(field))
 
 
 def by_address(policy: SidePolicy) -> bool:

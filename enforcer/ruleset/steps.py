@@ -61,7 +61,7 @@ def _emptied(table: Table, present: Present) -> Iterator[Operation]:
 def _unreferenced(table: Table, present: Present) -> Iterator[Operation]:
     chains = sorted(present.chains - {chain.name for chain in table.chains})
     yield from (EmptyChain(table.family, name) for name in chains)
-    yield from (DeleteChain(table.family, name) for name in chains)
     wanted = {entry.name for entry in table.sets}
     yield from (DeleteSet(table.family, name) for name in sorted(present.maps - wanted))
     yield from (DeleteSet(table.family, name) for name in sorted(present.sets - wanted))
+    yield from (DeleteChain(table.family, name) for name in chains)

@@ -79,9 +79,9 @@ def test_a_change_of_one_port_creates_its_map_and_sweeps_the_old_one():
     assert "generation_2" in created(found.switch, "chain")
 
 
-def test_chains_are_emptied_before_any_is_deleted_and_maps_after_them():
+def test_chains_are_emptied_before_maps_go_and_deleted_after_them():
     sweep = [" ".join(line.split()[:2]) for line in difference(OTHER, present(ONE)).sweep.splitlines()]
-    assert sweep == sorted(sweep, key=["flush chain", "delete chain", "delete map", "delete set"].index)
+    assert sweep == sorted(sweep, key=["flush chain", "delete map", "delete set", "delete chain"].index)
     assert sweep.count("flush chain") == sweep.count("delete chain") > 0
 
 

@@ -107,14 +107,9 @@ def part(kind: KeyType, value: int | str, indexes: Mapping[str, int], *, ordered
     return value.to_bytes(shape.length, _HOST if shape.host and not ordered else "big")
 
 
-def keyed(entry: Set, indexes: Mapping[str, int]) -> Callable[[Key], tuple[bytes, bytes]]:
-    """Return what encodes the keys of a set's elements: the first and the last of each."""
-    first, last = _parts(entry, indexes, last=False), _parts(entry, indexes, last=True)
-
-    def _encoded(parts: Key) -> tuple[bytes, bytes]:
-        return b"".join(map(getitem, first, parts)), b"".join(map(getitem, last, parts))
-
-    return _encoded
+def values(entry: Set, indexes: Mapping[str, int]) -> Mapping[KeyPart, bytes]:
+    """Return what encodes the values of a key of one part."""
+    return _parts(entry, indexes, last=False)[0]
 
 
 def joined(entry: Set, indexes: Mapping[str, int], joint: bytes) -> Callable[[Key], bytes]:

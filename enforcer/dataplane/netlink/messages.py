@@ -11,6 +11,7 @@ import struct
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from operator import itemgetter
 from typing import Final, assert_never
 
 from enforcer.dataplane.netlink.expressions import COUNTER, rule_expressions, verdict
@@ -23,8 +24,8 @@ from enforcer.dataplane.netlink.keys import (
     joined,
     key_length,
     key_type,
-    keyed,
     notes,
+    values,
 )
 from enforcer.dataplane.netlink.wire import (
     APPEND,
@@ -222,27 +223,36 @@ def _about(value: Verdict | int | None, comment: str) -> bytes:
 
 def _ranges(entry: Set, elements: tuple[Element, ...], indexes: Mapping[str, int]) -> Iterator[bytes]:
     """Yield the intervals of a set of one part as the kernel has them: where they begin, and where they have ended."""
-    spans = []
-    encoded = keyed(entry, indexes)
-    for element in elements:
-        part = element.key[0]
-        span = part if isinstance(part, Interval) else Interval(int(part), int(part))
-        spans.append((span, element))
-    spans.sort(key=lambda each: each[0])
-    most = (1 << 8 * key_length(entry)) - 1
+    encoded = values(entry, indexes)
+    spans = [
+        (part if isinstance(part, Interval) else Interval(int(part), int(part)), value)
+        for (part, *_), value, _ in elements
+    ]
+    spans.sort(key=itemgetter(0))
+    size = key_length(entry)
+    most, padding = (1 << 8 * size) - 1, bytes(-size & 3)
+    head = _ELEMENT_KEY.pack(8 + size, 1 | NESTED, 4 + size, 1)
+    around: dict[Verdict | int | None, tuple[bytes, bytes]] = {}
+
+    def _within(rest: bytes) -> tuple[bytes, bytes]:
+        length = 4 + len(head) + size + len(padding) + len(rest)
+        return _NESTED_HEAD.pack(length, 1 | NESTED) + head, padding + rest
+
+    before_end, behind_end = _within(number(3, _END))
     if spans and spans[0][0].first > 0:
-        yield nest(1, data(1, bytes(key_length(entry))), number(3, _END))
-    for at, (span, element) in enumerate(spans):
-        first, _ = encoded((span.first,))
-        value = b"" if element.value is None else _value(element.value)
-        open_ = attribute(6, _OPEN_END) if span.last == most and at + 1 == len(spans) else b""
-        yield nest(1, data(1, first), value, open_)
-        if span.last != most:
-            end, _ = encoded((span.last + 1,))
-            yield nest(1, data(1, end), number(3, _END))
+        yield before_end + bytes(size) + behind_end
+    for (first, last), value in spans:
+        if value not in around:
+            around[value] = _within(b"" if value is None else _value(value))
+        before, behind = around[value]
+        if last == most:
+            before, behind = _within(behind[len(padding) :] + attribute(6, _OPEN_END))
+        yield before + encoded[first] + behind
+        if last != most:
+            yield before_end + encoded[last + 1] + behind_end
 
 
-@lru_cache(64)
+@lru_cache(1024)
 def _value(value: Verdict | int) -> bytes:
     return verdict(2, value) if isinstance(value, Verdict) else data(2, class_bytes(value))
 
