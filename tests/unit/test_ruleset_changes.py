@@ -53,12 +53,14 @@ class Listing:
     def __init__(self, ruleset: Ruleset) -> None:
         self.sets: dict[Key, tuple[Set, dict[Any, Element]]] = {}
         self.chains: dict[Key, Chain] = {}
+        self.coming: set[Key] = set()
         for table in ruleset.tables:
             self.sets |= {(table.family, entry.name): _filled(entry) for entry in table.sets}
             self.chains |= {(table.family, chain.name): chain for chain in table.chains}
 
     def commit(self, operations: list[Operation]) -> None:
         """Take one transaction; what it leaves must name nothing that is not there."""
+        self.coming = {(each.family, each.chain.name) for each in operations if isinstance(each, AddChain)}
         for operation in operations:
             self._take(operation)
         for family, where, kind, name in self._named():
@@ -68,7 +70,8 @@ class Listing:
         match operation:
             case AddSet(family, entry):
                 assert (family, entry.name) not in self.sets
-                assert all((family, target) in self.chains for target in _targets(entry.elements)), "chains come first"
+                named = {(family, target) for target in _targets(entry.elements)}
+                assert named <= self.chains.keys() | self.coming, "messages of a transaction make its chains first"
                 self.sets[family, entry.name] = _filled(entry)
             case AddElements(family, entry, elements):
                 there = self.sets[family, entry.name][1]
