@@ -4,6 +4,7 @@ nft        sets, maps, chains, rules, statements: nft's nouns, typed
 names      every name in the kernel, with a sentence each
 skeleton   the packet's way, the same for every policy; the table of hooks
 policies   side policies as lookups
+pieces     the address intervals behind them, in parts where they are many
 profiles   a pair of side policies: original and reply direction, from and to a NIC
 nics       the maps that know interfaces and addresses
 lower      Program → Ruleset
