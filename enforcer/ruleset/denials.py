@@ -13,9 +13,9 @@ from collections.abc import Iterator
 
 from enforcer.compiler.program import NamespaceProgram
 from enforcer.ruleset import names
-from enforcer.ruleset.nft import DROP, Chain, Counter, Field, Log, Match, Rule, SetMark, Throttle, jump, rule
+from enforcer.ruleset.nft import DROP, Chain, Counter, Field, InSet, Log, Match, Rule, SetMark, Throttle, jump, rule
 from enforcer.ruleset.skeleton import fixed
-from enforcer.ruleset.stamps import ALL_BITS
+from enforcer.ruleset.stamps import ALL_BITS, cut_bits, forwards, generation_mask, reached_bits, through_bits
 
 FROM_NIC, TO_NIC, REPLY = "from", "to", "-reply"
 """Prefixes of the deny log: whose NIC denied the packet, and whether it answers a flow that the other side opened."""
@@ -64,11 +64,18 @@ def refused_chains(namespace: NamespaceProgram, *, netdev: bool) -> Iterator[Cha
 
 
 def _revoked(namespace: NamespaceProgram) -> Iterator[Rule]:
-    mask = namespace.marks.connection_mask
-    revoked = mask  # no generation: `stamps`
-    passed = Match(Field.CT_MARK, 0, "!=", mask), Match(Field.CT_MARK, revoked, "!=", mask)
+    mask, bits = namespace.marks.connection_mask, generation_mask(namespace.marks)
+    revoked, keep = mask, ALL_BITS ^ mask  # no generation: `stamps`
     for _, nic, where in _WAYS:
-        yield rule(where, *passed, Throttle(nic, names.REVOKED), SetMark(Field.CT_MARK, ALL_BITS ^ mask, revoked))
+        counted = Throttle(nic, names.REVOKED)
+        if forwards(namespace):
+            cut = counted, SetMark(Field.CT_MARK, keep, cut_bits(namespace.marks))
+            yield rule(where, Match(Field.CT_MARK, through_bits(namespace.marks), "==", mask), *cut)
+            if nic is Field.OIF:  # behind a forwarder it may be the first packet, which nobody has let pass everywhere
+                first = InSet((Field.OIF,), names.FORWARDER_IFS), InSet((Field.IIF,), names.FORWARDER_IFS, negated=True)
+                yield rule(where, Match(Field.CT_MARK, reached_bits(namespace.marks), "==", mask), *first, *cut)
+        passed = Match(Field.CT_MARK, 0, "!=", mask), Match(Field.CT_MARK, bits, "!=", bits)
+        yield rule(where, *passed, counted, SetMark(Field.CT_MARK, keep, revoked))
 
 
 def _told(namespace: NamespaceProgram, nic: Field, counted_in: str, prefix: str) -> tuple[Throttle | Log, ...]:

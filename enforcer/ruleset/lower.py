@@ -26,7 +26,7 @@ from enforcer.ruleset.policies import (
 )
 from enforcer.ruleset.profiles import Profile, lower_profile
 from enforcer.ruleset.skeleton import TIMEOUT_OBJECTS
-from enforcer.ruleset.stamps import in_force, mark_chains
+from enforcer.ruleset.stamps import forwards, in_force, mark_chains
 
 _Lowered = tuple[Judge, tuple[Set, ...], tuple[Chain, ...]]
 
@@ -177,7 +177,7 @@ class Lowering:
         self, namespace: NamespaceProgram, judges: dict[str, Judge], edition: int
     ) -> dict[ProfileKey, Profile]:
         balanced = frozenset(exemption.address.version for exemption in namespace.exemptions)
-        constants = (namespace.marks.connection_mask, namespace.revoke_both, balanced, edition)
+        constants = (namespace.marks.connection_mask, namespace.revoke_both, balanced, forwards(namespace), edition)
         known, self._profiles = self._profiles, {}
         profiles: dict[ProfileKey, Profile] = {}
         for sides in namespace.sides:

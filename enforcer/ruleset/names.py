@@ -44,6 +44,7 @@ STAMP = "stamp"  # marks the flow with the generation and accepts
 ANSWERING = "answering"  # an answer that inbound rules let pass: marked as such, accepted until it meets `answered`
 ANSWERED = "answered"  # … where it leaves: stamped, if all of its way was judged in one generation
 OPENING, OPENED = "opening", "opened"  # `revoke: both`: the same for the way of those who opened the flow
+PASSED = "passed"  # a flow that once passed goes on under its old outbound rules; one that met a forwarder, perhaps not
 MARK = "mark_flow"  # the mark itself: one rule that is replaced with every generation
 MARK_ANSWERING, MARK_ANSWERED = "mark_answering", "mark_answered"  # the same, half and then whole
 MARK_OPENING, MARK_OPENED = "mark_opening", "mark_opened"
@@ -69,6 +70,8 @@ FROM = {4: "from4", 6: "from6"}  # iif → chain of the NIC's profile
 TO = {4: "to4", 6: "to6"}  # oif . destination → chain of the NIC's profile
 TO_NETS = {4: "to_net4", 6: "to_net6"}  # the same for allowed prefixes
 TO_ANY = {4: "to_any4", 6: "to_any6"}  # oif → the same for NICs without source_dest_check
+FORWARDER_IFS = "forwarder_if"  # indexes of the NICs without source_dest_check
+FORWARDER_OWN = {4: "forwarder_own4", 6: "forwarder_own6"}  # iif . source: what they send of their own
 TO_LINK = "to_link"  # oif → link chain
 TARGETS = "nd_target"  # iif . address: whom a NIC may answer for in neighbour discovery
 

@@ -134,6 +134,7 @@ def inet_sets(
     iif, oif = Field.IIF, Field.OIF
     everyone = sorted(nic.interface for nic in namespace.nics)
     declared = sorted({"lo", *namespace.declared}) if namespace.owned else []
+    forwarders = tuple(nic for nic in present if not nic.source_dest_check)
     return (
         _fixed(names.NICS, (Field.IIFNAME,), (Element((name,)) for name in everyone)),
         _fixed(names.DECLARED, (Field.IIFNAME,), (Element((name,)) for name in declared)),
@@ -145,6 +146,8 @@ def inet_sets(
             for f in FAMILIES
         ),
         *(_fixed(names.TO_ANY[f], (oif,), _to_any(present, f, profiles), verdict=True) for f in FAMILIES),
+        _fixed(names.FORWARDER_IFS, (iif,), (Element((nic.interface,)) for nic in forwarders)),
+        *(_fixed(names.FORWARDER_OWN[f], (iif, SOURCE[f]), _pairs(forwarders, f)) for f in FAMILIES),
         _fixed(names.TO_LINK, (oif,), (Element((n.interface,), jump(names.LINK_TO)) for n in present), verdict=True),
         _fixed(names.TARGETS, (iif, Field.NS_TARGET), _targets(present)),
         _fixed(names.DHCP_FROM, (Field.UDP_SOURCE_PORT,), _dhcp_from(), verdict=True),

@@ -25,6 +25,7 @@ from enforcer.ruleset import names
 from enforcer.ruleset.nft import ACCEPT, Chain, Dispatch, Field, Match, Rule, SetPriority, Verdict, goto, jump, rule
 from enforcer.ruleset.policies import Judge
 from enforcer.ruleset.skeleton import begins
+from enforcer.ruleset.stamps import forwards
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +61,7 @@ def lower_profile(sides: Sides, judges: Mapping[str, Judge], namespace: Namespac
             (
                 rule(is_reply, goto(from_reply)),
                 # Not by `ct state`: to conntrack a flow stays new until it is answered, and some never are.
-                *((rule(once_passed, ACCEPT),) if lenient else ()),
+                *((rule(once_passed, jump(names.PASSED) if forwards(namespace) else ACCEPT),) if lenient else ()),
                 *asked(egress, ACCEPT if lenient else goto(names.OPENING)),
             ),
         ),

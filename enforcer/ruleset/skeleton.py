@@ -35,7 +35,7 @@ from enforcer.ruleset.nft import (
     jump,
     rule,
 )
-from enforcer.ruleset.stamps import ALL_BITS, opened, stamping_chains
+from enforcer.ruleset.stamps import ALL_BITS, forwards, opened, stamping_chains, told_of_forwarders
 
 HIGH_PORT_BITS = 0xFC00
 """What the ports below 1024 have not: those of DHCP are among them."""
@@ -69,8 +69,8 @@ def inet_chains(namespace: NamespaceProgram) -> tuple[Chain, ...]:
         fixed(names.ENDED, *_ended(namespace)),
         fixed(names.LINK_FROM, *_link_from()),
         fixed(names.LINK_TO, *_link_to()),
-        fixed(names.KNOWN_FROM, *_known_from()),
-        fixed(names.KNOWN_TO, *_known_to()),
+        fixed(names.KNOWN_FROM, *_known_from(namespace)),
+        fixed(names.KNOWN_TO, *_known_to(namespace)),
         fixed(names.FOREIGN, *_foreign(namespace)),
         fixed(
             names.PREROUTING,
@@ -190,19 +190,20 @@ def _link_to() -> tuple[Rule, ...]:
     )
 
 
-def _known_from() -> tuple[Rule, ...]:
+def _known_from(namespace: NamespaceProgram) -> tuple[Rule, ...]:
     """Look at a packet from an instance that begins no flow and bears no current stamp; this chain does not return."""
     established = Match(Field.CT_STATE, "established")
     return (
         rule(established, _IPV4, Dispatch((Field.IIF,), names.FROM[4])),
         rule(established, _IPV6, Dispatch((Field.IIF,), names.FROM[6])),
         rule(Match(Field.CT_STATE, "untracked"), goto(names.LINK_FROM)),
+        *told_of_forwarders(namespace),
         rule(Match(Field.CT_STATE, "invalid,related"), goto(names.REFUSED.format("flow"))),
         rule(Counter(), DROP, comment="not in force"),
     )
 
 
-def _known_to() -> tuple[Rule, ...]:
+def _known_to(namespace: NamespaceProgram) -> tuple[Rule, ...]:
     """Look at a packet to an instance that begins no flow and bears no current stamp; what returns is judged (S13)."""
     return (
         rule(Match(Field.CT_STATE, "established"), Dispatch((Field.UDP_SOURCE_PORT,), names.DHCP_TO)),
@@ -210,6 +211,7 @@ def _known_to() -> tuple[Rule, ...]:
         rule(Match(Field.CT_STATE, "untracked"), goto(names.LINK_TO)),
         # This host's own errors about a flow that passed before; others' errors need a flow in force.
         rule(Match(Field.CT_STATE, "related"), Match(Field.FIB_SOURCE_TYPE, "local"), ACCEPT),
+        *told_of_forwarders(namespace),
         rule(goto(names.REFUSED.format("flow"))),
     )
 
@@ -230,7 +232,7 @@ def _postrouting(namespace: NamespaceProgram) -> tuple[Rule, ...]:
     for family, destination in ((4, Field.IPV4_DESTINATION), (6, Field.IPV6_DESTINATION)):
         if any(n.version == family and n.prefixlen < n.max_prefixlen for nic in namespace.nics for n in nic.addresses):
             dispatches.append(rule(Dispatch((Field.OIF, destination), names.TO_NETS[family])))
-    if any(not nic.source_dest_check for nic in namespace.nics):
+    if forwards(namespace):
         dispatches += [rule(m, Dispatch((Field.OIF,), names.TO_ANY[f])) for m, f in ((_IPV4, 4), (_IPV6, 6))]
     closed = (
         InSet((Field.OIFNAME,), names.DECLARED, negated=True)

@@ -4,6 +4,7 @@
     whole   generation 00 judged on all of its way: the one that is in force passes unasked (`in_force`)
     answer  generation 01 an answer was let in by the rules that keep the flow, and has not left yet
     opening generation 10 `revoke: both`: the same for a packet that goes the way of those who opened it
+    through 11…11 01      came out of a forwarder and reached an end; reached 11…11 10: came to one; cut 11…11 00
 
 What an instance sends is judged at prerouting, but the stamp is given where it leaves. A packet that passed under the
 old rules and meets the new ones there must not bring the new stamp: a change would not hold for its flow. So prerouting
@@ -12,6 +13,10 @@ passes – it was on its way when the change came – and the flow's next one is
 
 Without `revoke: both` only answers need that: a flow goes on under its old outbound rules, and its inbound rules are
 asked where the stamp is given. A flow that never passed gets no stamp from answers: its outbound rules are asked, too.
+
+**Flows that meet a forwarder** (an instance without `source_dest_check`) get no stamp at all. To the kernel they are
+one flow before and behind it, and whoever lets them pass at one place must not spare them the others; answers may even
+come another way. Each packet is judged wherever it goes; the mark says only whether the flow once passed (S14).
 """
 
 from __future__ import annotations
@@ -21,22 +26,82 @@ from collections.abc import Iterator
 from enforcer.compiler.program import NamespaceProgram
 from enforcer.model import Marks
 from enforcer.ruleset import names
-from enforcer.ruleset.nft import ACCEPT, Chain, Element, Field, InSet, Match, Rule, Set, SetMark, goto, jump, rule
+from enforcer.ruleset.nft import (
+    ACCEPT,
+    RETURN,
+    Chain,
+    Element,
+    Field,
+    InSet,
+    Match,
+    Rule,
+    Set,
+    SetMark,
+    goto,
+    jump,
+    rule,
+)
 
 ALL_BITS = 0xFFFF_FFFF
 
 
 def stamping_chains(namespace: NamespaceProgram) -> Iterator[Chain]:
     """Build the chains that stamp a flow, at once or in two halves, and accept the packet."""
-    yield _chain(names.STAMP, rule(jump(names.MARK)), rule(ACCEPT))
-    from_nic = InSet((Field.IIF,), names.NIC_IFS)
-    passed = Match(Field.CT_MARK, 0, "!=", namespace.marks.connection_mask)
+    through = forwards(namespace)
+    mask, special = namespace.marks.connection_mask, rule(*_special(namespace), ACCEPT)
+    of_forwarder = {way: InSet((way,), names.FORWARDER_IFS) for way in (Field.IIF, Field.OIF)}
+    whole = (rule(jump(names.MARK)), rule(ACCEPT))
+    yield _chain(names.STAMP, *(_through(namespace) if through else ()), *whole)
+    passed = Match(Field.CT_MARK, 0, "!=", mask)
     marked = rule(jump(names.MARK_ANSWERING)) if namespace.revoke_both else rule(passed, jump(names.MARK_ANSWERING))
-    yield _chain(names.ANSWERING, marked, rule(ACCEPT))
-    yield _chain(names.ANSWERED, rule(jump(names.MARK_ANSWERED)), rule(from_nic, ACCEPT), rule(goto(names.STAMP)))
+    yield _chain(names.ANSWERING, *((special,) if through else ()), marked, rule(ACCEPT))
+    ways = of_forwarder.values() if through else ()
+    end = (rule(InSet((Field.IIF,), names.NIC_IFS), ACCEPT), rule(goto(names.STAMP)))
+    yield _chain(names.ANSWERED, *(rule(way, ACCEPT) for way in ways), rule(jump(names.MARK_ANSWERED)), *end)
     if namespace.revoke_both:
-        yield _chain(names.OPENING, rule(jump(names.MARK_OPENING)), rule(ACCEPT))
-        yield _chain(names.OPENED, rule(jump(names.MARK_OPENED)), rule(from_nic, ACCEPT), rule(goto(names.STAMP)))
+        yield _chain(names.OPENING, *((special,) if through else ()), rule(jump(names.MARK_OPENING)), rule(ACCEPT))
+        stamped = (rule(way, goto(names.STAMP)) for way in ways)
+        yield _chain(names.OPENED, *stamped, rule(jump(names.MARK_OPENED)), *end)
+    yield _chain(names.PASSED, *(_not_through(namespace) if through else ()), rule(ACCEPT))
+
+
+def _through(namespace: NamespaceProgram) -> Iterator[Rule]:
+    """Say how far a flow has come that meets a forwarder; without a stamp, each of its packets is judged everywhere."""
+    keep = ALL_BITS ^ namespace.marks.connection_mask
+    through = Match(Field.CT_MARK, through_bits(namespace.marks), "==", namespace.marks.connection_mask)
+    to, from_ = InSet((Field.OIF,), names.FORWARDER_IFS), InSet((Field.IIF,), names.FORWARDER_IFS)
+    yield rule(to, through, ACCEPT)
+    yield rule(to, SetMark(Field.CT_MARK, keep, reached_bits(namespace.marks)), ACCEPT)
+    yield rule(from_, SetMark(Field.CT_MARK, keep, through_bits(namespace.marks)), ACCEPT)
+    yield rule(*_special(namespace), ACCEPT)
+
+
+def _not_through(namespace: NamespaceProgram) -> Iterator[Rule]:
+    """Let a forwarder's outbound rules be asked about what others opened, until it once came through."""
+    mask = namespace.marks.connection_mask
+    for field, own in ((Field.IPV4_SOURCE, names.FORWARDER_OWN[4]), (Field.IPV6_SOURCE, names.FORWARDER_OWN[6])):
+        yield rule(InSet((Field.IIF, field), own), ACCEPT)
+    for bits in (reached_bits(namespace.marks), cut_bits(namespace.marks)):
+        yield rule(InSet((Field.IIF,), names.FORWARDER_IFS), Match(Field.CT_MARK, bits, "==", mask), RETURN)
+
+
+def _special(namespace: NamespaceProgram) -> tuple[Match, Match]:
+    """Match what is marked as a flow that meets a forwarder: no generation, and not `revoked`."""
+    mask, bits = namespace.marks.connection_mask, generation_mask(namespace.marks)
+    return Match(Field.CT_MARK, bits, "==", bits), Match(Field.CT_MARK, mask, "!=", mask)
+
+
+def told_of_forwarders(namespace: NamespaceProgram) -> Iterator[Rule]:
+    """Let ICMP errors pass about flows that meet a forwarder and pass: these bear no stamp by which they would."""
+    if forwards(namespace):
+        for bits in (reached_bits(namespace.marks), through_bits(namespace.marks)):
+            passes = Match(Field.CT_MARK, bits, "==", namespace.marks.connection_mask)
+            yield rule(Match(Field.CT_STATE, "related"), passes, ACCEPT)
+
+
+def forwards(namespace: NamespaceProgram) -> bool:
+    """Say whether a flow may pass through an instance here, to be judged on its way in and on its way out."""
+    return any(not nic.source_dest_check for nic in namespace.nics)
 
 
 def opened(namespace: NamespaceProgram) -> str:
@@ -81,6 +146,21 @@ def last_generation(marks: Marks) -> int:
     """Return the largest generation that fits; the next one would have all bits set, as a revoked flow has."""
     bits = generation_mask(marks)
     return bits // (bits & -bits) - 1
+
+
+def reached_bits(marks: Marks) -> int:
+    """Return the mark of a flow that came to a forwarder."""
+    return generation_mask(marks) | (marks.connection_mask & -marks.connection_mask) << 1
+
+
+def through_bits(marks: Marks) -> int:
+    """Return the mark of a flow that came out of a forwarder and reached an end."""
+    return generation_mask(marks) | marks.connection_mask & -marks.connection_mask
+
+
+def cut_bits(marks: Marks) -> int:
+    """Return the mark of a flow that met a forwarder, and that a change has cut."""
+    return generation_mask(marks)
 
 
 def stamp_bits(marks: Marks, generation: int) -> int:
