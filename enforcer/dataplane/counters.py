@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from enforcer.dataplane.namespaces import entered
-from enforcer.dataplane.notices import attributes, messages
+from enforcer.dataplane.netlink.wire import attributes, messages
 from enforcer.errors import SystemRefused
 from enforcer.ruleset.names import TABLE
 
@@ -92,7 +92,7 @@ def interfaces(netns: str) -> dict[str, tuple[int, int]]:
         asking.settimeout(10)
         asking.send(_HEADER.pack(32, _GET_LINK, _REQUEST | _DUMP, 1, 0) + bytes(16))
         while True:
-            for kind, _, body in messages(asking.recv(1 << 18)):
+            for kind, _, _, body in messages(asking.recv(1 << 18)):
                 if kind in (_DONE, _ERROR):
                     return found
                 parts = dict(attributes(body[16:]))
@@ -104,7 +104,7 @@ def used_conntrack(netns: str) -> tuple[int, int]:
     """Return how many connections a namespace tracks, and how many it can."""
     with _opened(netns) as asking:
         asking.send(_HEADER.pack(20, _GET_CONNTRACK_STATS, _REQUEST, 1, 0) + bytes(4))
-        for kind, _, body in messages(asking.recv(1 << 16)):
+        for kind, _, _, body in messages(asking.recv(1 << 16)):
             if kind != _ERROR:
                 parts = dict(attributes(body[4:]))
                 return int.from_bytes(parts.get(1, b""), "big"), int.from_bytes(parts.get(2, b""), "big")
@@ -191,7 +191,7 @@ def _dump(asking: socket.socket, kind: int, family: str, body: bytes) -> Iterato
     asking.send(head + bytes((_FAMILIES[family], 0, 0, 0)) + body)
     found: list[bytes] = []
     while True:
-        for answer, _, content in messages(asking.recv(1 << 18)):
+        for answer, _, _, content in messages(asking.recv(1 << 18)):
             if answer == _DONE:
                 return iter(found)
             if answer == _ERROR:

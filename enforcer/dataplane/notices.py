@@ -21,9 +21,11 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
-from typing import Final, Self
+from typing import Final
 
+from enforcer.dataplane.hearing.sockets import Hearing
 from enforcer.dataplane.namespaces import entered
+from enforcer.dataplane.netlink.wire import attributes, messages
 from enforcer.errors import EnforcerError, SystemRefused
 from enforcer.ruleset.names import TABLE
 
@@ -33,8 +35,6 @@ _NEWLINK, _DELLINK, _GETLINK = 16, 17, 18
 _NFT_SUBSYSTEM, _NEWGEN, _GETGEN = 10, 15, 16
 _ERROR, _DONE, _OVERRUN = 2, 3, 4
 _REQUEST, _DUMP, _INTERRUPTED = 0x1, 0x300, 0x10
-_SOL_NETLINK, _ADD_MEMBERSHIP = 270, 1
-_RCVBUFFORCE: Final = 33
 _ROOM: Final = 8 << 20
 _HEADER: Final = struct.Struct("=IHHII")
 _LINK: Final = struct.Struct("=BxHiII")
@@ -78,34 +78,18 @@ class Generation:
     ours_touched: bool
 
 
-class _Socket:
-    """A netlink socket in a namespace that has joined a group of notices."""
+class _Socket(Hearing):
+    """Hears a group of notices in a namespace."""
 
     def __init__(self, netns: str, protocol: int, group: int) -> None:
-        with entered(netns):
-            self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, protocol)
+        self._group = group
         try:
-            self._socket.setsockopt(socket.SOL_SOCKET, _RCVBUFFORCE, _ROOM)
-            self._socket.bind((0, 0))  # a socket without a number would be taken for the sender itself
-            self._socket.setsockopt(_SOL_NETLINK, _ADD_MEMBERSHIP, group)
-            self._socket.setblocking(False)
+            super().__init__(netns, protocol, _ROOM)
         except OSError as error:
-            self._socket.close()
             raise SystemRefused(f"network namespace {netns}: notices cannot be had ({error.strerror})") from error
 
-    def fileno(self) -> int:
-        """Return the descriptor to wait on."""
-        return self._socket.fileno()
-
-    def close(self) -> None:
-        """End it."""
-        self._socket.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
+    def _begin(self) -> None:
+        self._join(self._group)
 
     def _received(self) -> Iterator[tuple[int, int, bytes]]:
         """Yield kind, flags and body of all messages that are there."""
@@ -118,25 +102,7 @@ class _Socket:
                 if error.errno == errno.ENOBUFS:
                     raise Overrun("netlink: notices were lost (no buffer space)") from error
                 raise
-            yield from messages(data)
-
-
-def messages(data: bytes) -> Iterator[tuple[int, int, bytes]]:
-    """Split what one read of a netlink socket returned into kind, flags and body."""
-    at = 0
-    while at + _HEADER.size <= len(data):
-        length, kind, flags, *_ = _HEADER.unpack_from(data, at)
-        yield kind, flags, data[at + _HEADER.size : at + length]
-        at += max(length, _HEADER.size) + 3 & ~3
-
-
-def attributes(data: bytes) -> Iterator[tuple[int, bytes]]:
-    """Yield kind and value of netlink attributes."""
-    at = 0
-    while at + _ATTRIBUTE.size <= len(data):
-        length, kind = _ATTRIBUTE.unpack_from(data, at)
-        yield kind & _KIND, data[at + _ATTRIBUTE.size : at + length]
-        at += max(length, _ATTRIBUTE.size) + 3 & ~3
+            yield from ((kind, flags, body) for kind, flags, _, body in messages(data))
 
 
 class LinkSocket(_Socket):
@@ -160,7 +126,7 @@ class LinkSocket(_Socket):
             wanted = _LINK.pack(0, 0, 0, 0, 0) + _WITHOUT_COUNTERS
             asking.send(_HEADER.pack(16 + len(wanted), _GETLINK, _REQUEST | _DUMP, 1, 0) + wanted)
             while True:
-                for kind, flags, body in messages(asking.recv(1 << 18)):
+                for kind, flags, _, body in messages(asking.recv(1 << 18)):
                     if flags & _INTERRUPTED:
                         raise Overrun("netlink: a listing of interfaces was interrupted by a change")
                     if kind == _DONE:
@@ -264,7 +230,7 @@ class NumberSocket:
     def last(self) -> int:
         """Return the number."""
         self._socket.send(_HEADER.pack(20, _NFT_SUBSYSTEM << 8 | _GETGEN, _REQUEST, 1, 0) + bytes(4))
-        kind, _, body = next(messages(self._socket.recv(1 << 16)))
+        kind, _, _, body = next(messages(self._socket.recv(1 << 16)))
         return _number(kind, body)
 
 

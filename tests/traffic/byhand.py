@@ -14,6 +14,8 @@ import uuid
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
+from harness import reaches
+
 from enforcer.compiler import compile_policy
 from enforcer.dataplane import Committed, namespaces, replace_all
 from enforcer.dataplane.namespaces import entered
@@ -146,3 +148,10 @@ def by_hand(*guests: str) -> Iterator[Host]:
         yield host
     finally:
         host.remove()
+
+
+def passes(host: Host, sender: str, receiver: str, port: int = 0, family: int = 4) -> bool:
+    """Say whether a datagram gets from one guest to another."""
+    with host.udp(receiver, port, family) as receiving:
+        to = host.address(receiver, family), receiving.getsockname()[1]
+        return reaches(host.udp(sender, 0, family), receiving, to)

@@ -1,4 +1,4 @@
-"""Labs for traffic tests: each under a name of its own, and gone after the test whatever happened."""
+"""Labs and hosts for traffic tests: each under a name of its own, and gone after the test whatever happened."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from textwrap import dedent
 
 import pytest
+from byhand import Host, by_hand
 
 from enforcer.dataplane.namespaces import entered
 from enforcer.errors import UsageError
@@ -92,3 +93,10 @@ def labs() -> Iterator[Labs]:
         for name in labs.started:
             with suppress(UsageError):  # the test removed it itself
                 lifecycle.down(name)
+
+
+@pytest.fixture
+def host() -> Iterator[Host]:
+    """A host with two instances, `a` and `b`, and `o`, whom no policy knows."""
+    with by_hand("a", "b", "o") as built:
+        yield built

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from byhand import Host, by_hand
+from byhand import Host, passes
 from daemons import Daemon, Refused, living
-from harness import ANY_IN, OUT, groups, reaches, until
+from harness import ANY_IN, OUT, groups, until
 
 pytestmark = pytest.mark.traffic
 
@@ -20,21 +20,9 @@ CLOSED = groups(A="", B="")
 
 
 @pytest.fixture
-def host() -> Iterator[Host]:
-    with by_hand("a", "b", "o") as built:
-        yield built
-
-
-@pytest.fixture
 def daemon(host: Host, tmp_path: Path) -> Iterator[Daemon]:
     with living(tmp_path, config="audit_seconds = 0.2\n") as started:
         yield started
-
-
-def passes(host: Host, sender: str, receiver: str, port: int = 0, family: int = 4) -> bool:
-    with host.udp(receiver, port, family) as receiving:
-        to = host.address(receiver, family), receiving.getsockname()[1]
-        return reaches(host.udp(sender, 0, family), receiving, to)
 
 
 def nft(host: Host, *words: str) -> None:

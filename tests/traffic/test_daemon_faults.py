@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 from blasting import Blast, blasting
-from byhand import Host, by_hand
+from byhand import Host
 from daemons import Daemon, Refused, living
 from harness import ANY_IN, OUT, groups, reaches, until
 
@@ -37,12 +37,6 @@ def only(ports: str) -> str:
 
 EVERYTHING = groups(A=f"{ANY_IN}, {OUT}", B=f"{ANY_IN}, {OUT}")
 FIRST = only("5000,5001")
-
-
-@pytest.fixture
-def host() -> Iterator[Host]:
-    with by_hand("a", "b", "o") as built:
-        yield built
 
 
 def first(host: Host) -> str:

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import frames
 import pytest
-from byhand import Host, by_hand
+from byhand import Host, passes
 from daemons import ROOT, Daemon, living
-from harness import ANY_IN, OUT, drain, groups, reaches, until
+from harness import ANY_IN, OUT, drain, groups, until
 
 from enforcer.dataplane.namespaces import entered
 
@@ -26,21 +26,9 @@ VM_MAC = "fa:16:3e:00:00:0d"
 
 
 @pytest.fixture
-def host() -> Iterator[Host]:
-    with by_hand("a", "b", "o") as built:
-        yield built
-
-
-@pytest.fixture
 def daemon(host: Host, tmp_path: Path) -> Iterator[Daemon]:
     with living(tmp_path) as started:
         yield started
-
-
-def passes(host: Host, sender: str, receiver: str) -> bool:
-    with host.udp(receiver) as receiving:
-        to = host.address(receiver), receiving.getsockname()[1]
-        return reaches(host.udp(sender), receiving, to)
 
 
 def waits(daemon: Daemon, name: str, state: str) -> None:

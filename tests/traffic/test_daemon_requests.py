@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
-from byhand import Host, by_hand
-from daemons import ROOT, Daemon, living
-from harness import ANY_IN, OUT, groups, reaches, until
+from byhand import Host, passes
+from commands import document, enforcer
+from daemons import Daemon, living
+from harness import ANY_IN, OUT, groups, until
 
 pytestmark = [pytest.mark.traffic, pytest.mark.timeout(120)]
 
@@ -24,42 +20,11 @@ OPEN = groups(A=f"{ANY_IN}, {OUT}", B=f"{ANY_IN}, {OUT}")
 
 
 @pytest.fixture
-def host() -> Iterator[Host]:
-    with by_hand("a", "b") as built:
-        yield built
-
-
-@pytest.fixture
 def daemon(host: Host, tmp_path: Path) -> Iterator[Daemon]:
     with living(tmp_path, program="enforcer") as started:
         (tmp_path / "a-to-b.yaml").write_text(host.policy(A_TO_B))
         (tmp_path / "open.yaml").write_text(host.policy(OPEN))
         yield started
-
-
-def enforcer(daemon: Daemon, *words: str, status: int = 0) -> str:
-    """Run a command; return what it prints, or says if it fails."""
-    done = subprocess.run(
-        [sys.executable, "-m", "enforcer", *words],
-        cwd=daemon.directory,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "ENFORCER_SOCKET": str(daemon.socket)},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert done.returncode == status, f"{words}: {done.returncode}\n{done.stdout}\n{done.stderr}\n{daemon.logged()}"
-    return done.stderr if status else done.stdout
-
-
-def document(daemon: Daemon, *words: str) -> Any:
-    return json.loads(enforcer(daemon, *words, "--json"))
-
-
-def passes(host: Host, sender: str, receiver: str) -> bool:
-    with host.udp(receiver) as receiving:
-        to = host.address(receiver), receiving.getsockname()[1]
-        return reaches(host.udp(sender), receiving, to)
 
 
 def test_what_a_command_says_is_in_force_is_what_packets_meet(host: Host, daemon: Daemon) -> None:

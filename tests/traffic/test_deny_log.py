@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from typing import Any
 import frames
 import pytest
 import structlog
-from byhand import Host, by_hand
+from byhand import Host
 from harness import groups, reaches, until
 
 from enforcer.agent.observer import configure
@@ -35,12 +35,6 @@ RULES = groups(
     " {id: no, direction: ingress, protocol: udp, action: deny, multiport: 90-190},"
     " {id: web6, direction: ingress, ethertype: IPv6, protocol: udp, multiport: 80}",
 )
-
-
-@pytest.fixture
-def host() -> Iterator[Host]:
-    with by_hand("a", "b", "o") as built:
-        yield built
 
 
 class Seeing:
@@ -78,6 +72,18 @@ def send(host: Host, sender: str, receiver: str, port: int, family: int = 4, tim
 
 def words(seen: Seen) -> tuple[str, ...]:
     return (seen.verdict, seen.nic, seen.direction, seen.peer, seen.protocol, f"{seen.group}/{seen.rule}")
+
+
+def log_of(capsys: pytest.CaptureFixture[str]) -> Callable[[], list[dict[str, Any]]]:
+    """Return what reads the lines of the log that are new and whole: the last may be half written."""
+    rest = ""
+
+    def new() -> list[dict[str, Any]]:
+        nonlocal rest
+        *lines, rest = (rest + capsys.readouterr().err).split("\n")
+        return [json.loads(line) for line in lines]
+
+    return new
 
 
 def test_each_flow_is_told_with_the_rules_that_decided(host: Host, tmp_path: Path):
@@ -138,10 +144,11 @@ def test_the_log_has_a_line_for_each_denied_packet(host: Host, tmp_path: Path, c
     configure("info")
     host.apply(RULES)
     lines: list[dict[str, Any]] = []
+    logged = log_of(capsys)
     with seeing(host, RULES, tmp_path) as sight:
         until(lambda: sight.watching._denials, "it listens")
         send(host, "a", "b", 100)
-        until(lambda: lines.extend(map(json.loads, capsys.readouterr().err.splitlines())) or lines, "a line")
+        until(lambda: lines.extend(logged()) or lines, "a line")
     structlog.reset_defaults()
     (line,) = lines
     assert {key: line[key] for key in ("event", "nic", "direction", "peer", "protocol", "group", "rule")} == {
@@ -181,10 +188,11 @@ def test_of_very_many_denied_packets_a_second_has_so_many_lines_and_the_rest_is_
     wide = RULES + "deny_log: {per_second: 10000, burst: 10000}\n"
     host.apply(wide)
     told = left_out = 0
+    logged = log_of(capsys)
 
     def heard() -> int:
         nonlocal told, left_out
-        for line in map(json.loads, capsys.readouterr().err.splitlines()):
+        for line in logged():
             told += line["event"] == "denied" and line["nic"] == "ecs-a"
             left_out += line["packets"] if line["event"] == "denied_left_out" and line["nic"] == "ecs-a" else 0
         return told + left_out

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 
 import pytest
-from byhand import Host, by_hand
+from byhand import Host
 from harness import groups, reaches
 
 from enforcer.agent.seeing.hits import Ledger
@@ -22,12 +21,6 @@ RULES = groups(
     " {id: big, direction: ingress, protocol: udp, multiport: 2000-3000}",
 )
 ONE_REGION = groups(A="{id: out, direction: egress}", B="{id: all, direction: ingress}")
-
-
-@pytest.fixture
-def host() -> Iterator[Host]:
-    with by_hand("a", "b") as built:
-        yield built
 
 
 def sent(host: Host, port: int, times: int = 1) -> None:

@@ -7,12 +7,11 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from byhand import Host, by_hand
+from byhand import Host, passes
 from harness import ANY_IN, OUT, groups, reaches, until
 
 from enforcer.compiler import compile_policy
@@ -35,19 +34,6 @@ table ip enforcer_not { chain c { type filter hook output priority 0; policy acc
   }
 }
 """
-
-
-@pytest.fixture
-def host() -> Iterator[Host]:
-    with by_hand("a", "b", "o") as built:
-        yield built
-
-
-def passes(host: Host, sender: str, receiver: str, port: int = 0, family: int = 4) -> bool:
-    receiving = host.udp(receiver, port, family)
-    with receiving:
-        to = host.address(receiver, family), receiving.getsockname()[1]
-        return reaches(host.udp(sender, 0, family), receiving, to)
 
 
 def test_interfaces_that_are_no_nic_pass(host: Host) -> None:

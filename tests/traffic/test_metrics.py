@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 
+import commands
 import frames
 import pytest
-from byhand import Host, by_hand
-from daemons import Daemon, living
+from byhand import Host
+from commands import RULES, apply, hits, send
+from daemons import Daemon
 from harness import groups, reaches, until
-from test_seeing import RULES, apply, hits, send
 
 from enforcer.dataplane.namespaces import entered
 
@@ -25,18 +25,9 @@ SHUT = groups(
 LISTEN = 'metrics_listen = "127.0.0.1:9567"\ncount_flows = true\n'
 
 
-@pytest.fixture
-def host() -> Iterator[Host]:
-    with by_hand("a", "b") as built:
-        yield built
-
-
-@contextmanager
-def running(host: Host, directory: Path, config: str = LISTEN) -> Iterator[Daemon]:
+def running(host: Host, directory: Path, config: str = LISTEN) -> AbstractContextManager[Daemon]:
     """A daemon in the router's namespace, so that the address where it listens is that namespace's own."""
-    with entered(host.router), living(directory, program="enforcer", config=config) as daemon:
-        apply(daemon, host, RULES)
-        yield daemon
+    return commands.running(host, directory, config=config, netns=host.router)
 
 
 def page(host: Host, daemon: Daemon) -> dict[str, float]:

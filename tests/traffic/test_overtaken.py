@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from byhand import Host, by_hand
+from byhand import Host
 from harness import ANY_IN, OUT, groups, reaches, until
 
 from enforcer.compiler import NamespaceProgram, compile_policy
@@ -43,12 +43,6 @@ while True:
     except OSError:
         pass
 """
-
-
-@pytest.fixture
-def host() -> Iterator[Host]:
-    with by_hand("a", "b") as built:
-        yield built
 
 
 @contextmanager

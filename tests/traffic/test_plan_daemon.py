@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from byhand import Host, by_hand
+from byhand import Host
 from daemons import Daemon, living
 from harness import ANY_IN, OUT, groups, reaches
 
@@ -18,12 +18,6 @@ pytestmark = pytest.mark.traffic
 
 OPEN = groups(A=f"{ANY_IN}, {OUT}", B=f"{{id: in, direction: ingress, protocol: udp, multiport: 7000-7001}}, {OUT}")
 NARROW = OPEN.replace("7000-7001", "7000")
-
-
-@pytest.fixture
-def host() -> Iterator[Host]:
-    with by_hand("a", "b") as built:
-        yield built
 
 
 @pytest.fixture

@@ -7,62 +7,22 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
-from byhand import Host, by_hand
-from daemons import ROOT, Daemon, living
-from harness import groups, reaches, until
-from test_daemon_requests import document, enforcer
+from byhand import Host
+from commands import RULES, apply, document, enforcer, hits, running, send
+from daemons import ROOT, Daemon
+from harness import groups, until
 
 pytestmark = [pytest.mark.traffic, pytest.mark.timeout(120)]
 
-RULES = groups(
-    A="{id: out, direction: egress, protocol: udp}",
-    B="{id: web, direction: ingress, protocol: udp, multiport: 80}, {id: idle, direction: ingress, protocol: gre},"
-    " {id: off, direction: ingress, protocol: tcp, enabled: false}",
-)
 OTHER = RULES + "  - {name: Sg-C, rules: []}\n"
 CHANGED = groups(
     A="{id: out, direction: egress, protocol: udp}",
     B="{id: web, direction: ingress, protocol: udp, multiport: '80,81'}, {id: new, direction: ingress, protocol: 47}",
 )
-
-
-@pytest.fixture
-def host() -> Iterator[Host]:
-    with by_hand("a", "b") as built:
-        yield built
-
-
-@contextmanager
-def running(host: Host, directory: Path, rules: str = RULES) -> Iterator[Daemon]:
-    with living(directory, program="enforcer") as daemon:
-        apply(daemon, host, rules)
-        yield daemon
-
-
-def apply(daemon: Daemon, host: Host, rules: str) -> None:
-    (daemon.directory / "policy.yaml").write_text(host.policy(rules))
-    enforcer(daemon, "apply", "policy.yaml")
-
-
-def send(host: Host, port: int, times: int = 1) -> int:
-    """Send datagrams from a to b, each a flow of its own; return how many arrived."""
-    arrived = 0
-    with host.udp("b", port) as receiving:
-        for _ in range(times):
-            with host.udp("a") as sending:
-                arrived += reaches(sending, receiving, (host.address("b"), port))
-    return arrived
-
-
-def hits(daemon: Daemon, *words: str) -> dict[str, int]:
-    rows = document(daemon, "hits", *words)["rules"]
-    return {f"{row['group']}/{row['rule']}": row["hits"] for row in rows if row["group"] != "default"}
 
 
 def test_hits_outlive_changes_and_restarts(host: Host, tmp_path: Path):

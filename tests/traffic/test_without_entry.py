@@ -12,9 +12,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from byhand import Host, by_hand
+from byhand import Host, passes
 from daemons import ROOT, Daemon
-from harness import ANY_IN, OUT, groups, reaches, until
+from harness import ANY_IN, OUT, groups, until
 
 pytestmark = pytest.mark.traffic
 
@@ -22,12 +22,6 @@ ONE_WAY = groups(A=OUT, B=ANY_IN)
 OTHER_WAY = groups(A=ANY_IN, B=OUT)
 CONFINED = ("setpriv", "--bounding-set=-sys_admin", "--inh-caps=-sys_admin")
 """Root without CAP_SYS_ADMIN, as the service is without `scripts/install --netns`."""
-
-
-@pytest.fixture
-def host() -> Iterator[Host]:
-    with by_hand("a", "b") as built:
-        yield built
 
 
 @pytest.fixture
@@ -59,12 +53,6 @@ def policy(host: Host, rules: str) -> str:
 
 def within(host: Host) -> tuple[str, ...]:
     return ("ip", "netns", "exec", host.router)
-
-
-def passes(host: Host, sender: str, receiver: str) -> bool:
-    with host.udp(receiver) as receiving:
-        to = host.address(receiver), receiving.getsockname()[1]
-        return reaches(host.udp(sender), receiving, to)
 
 
 def test_a_boot_that_may_not_enter_a_namespace_loads_the_others_and_names_it(host: Host, daemon: Daemon) -> None:

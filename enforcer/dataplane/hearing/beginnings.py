@@ -15,7 +15,6 @@ from enforcer.errors import SystemRefused
 
 _NEW_GROUP: Final = 1  # NFNLGRP_CONNTRACK_NEW
 _NEW: Final = 1 << 8
-_SOL_NETLINK, _ADD_MEMBERSHIP = 270, 1
 _ROOM: Final = 4 << 20
 
 
@@ -31,7 +30,7 @@ class BeginningSocket(NetfilterSocket):
             ) from error
 
     def _begin(self) -> None:
-        self._socket.setsockopt(_SOL_NETLINK, _ADD_MEMBERSHIP, _NEW_GROUP)
+        self._join(_NEW_GROUP)
 
     def read(self) -> list[Tracked]:
         """Return the conversations that have begun, a bounded number of them at a time."""

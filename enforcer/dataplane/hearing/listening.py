@@ -6,41 +6,23 @@ What the kernel had no room for is lost, and counted in `lost`: so many times, n
 from __future__ import annotations
 
 import errno
-import socket
 from collections.abc import Iterator
-from typing import Final, Self
+from typing import Final
 
-from enforcer.dataplane.namespaces import entered
-from enforcer.dataplane.notices import messages
+from enforcer.dataplane.hearing.sockets import Hearing
+from enforcer.dataplane.netlink.wire import messages
 
 _NETFILTER: Final = 12
-_RCVBUFFORCE: Final = 33
 _LONGEST: Final = 1 << 17
 _MOST_READS: Final = 256
 
 
-class NetfilterSocket:
+class NetfilterSocket(Hearing):
     """Listens in one namespace, with room for so many bytes; raises OSError where it may not."""
 
     def __init__(self, netns: str, room: int) -> None:
         self.lost = 0
-        with entered(netns):
-            self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _NETFILTER)
-        try:
-            self._socket.setsockopt(socket.SOL_SOCKET, _RCVBUFFORCE, room)
-            self._socket.bind((0, 0))
-            self._begin()
-            self._socket.setblocking(False)
-        except OSError:
-            self._socket.close()
-            raise
-
-    def _begin(self) -> None:
-        """Ask the kernel to tell; the socket blocks yet."""
-
-    def fileno(self) -> int:
-        """Return the descriptor to wait on."""
-        return self._socket.fileno()
+        super().__init__(netns, _NETFILTER, room)
 
     def heard(self) -> Iterator[tuple[int, bytes]]:
         """Yield type and body of the messages that are there, a bounded number of them at a time."""
@@ -54,14 +36,4 @@ class NetfilterSocket:
                     raise
                 self.lost += 1
                 continue
-            yield from ((kind, body) for kind, _, body in messages(data))
-
-    def close(self) -> None:
-        """End it."""
-        self._socket.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
+            yield from ((kind, body) for kind, _, _, body in messages(data))

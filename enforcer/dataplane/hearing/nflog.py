@@ -17,7 +17,7 @@ from ipaddress import IPv4Address, IPv6Address
 from typing import Final
 
 from enforcer.dataplane.hearing.listening import NetfilterSocket
-from enforcer.dataplane.notices import attributes, messages
+from enforcer.dataplane.netlink.wire import attributes, messages
 from enforcer.errors import SystemRefused
 from enforcer.model import ICMP, ICMPV6, TCP, UDP, IPAddress
 
@@ -82,7 +82,7 @@ class DenialSocket(NetfilterSocket):
         body = struct.pack("!BBH", 0, 0, group) + attribute
         self._socket.send(_HEADER.pack(16 + len(body), _CONFIG, _REQUEST | _ACK, 1, 0) + body)
         while True:  # packets may come before the answer; they are not missed, only not told
-            for answer, _, content in messages(self._socket.recv(1 << 17)):
+            for answer, _, _, content in messages(self._socket.recv(1 << 17)):
                 if answer == _ERROR:
                     if number := -struct.unpack_from("=i", content)[0]:
                         raise OSError(number, os.strerror(number))
