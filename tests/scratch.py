@@ -33,9 +33,10 @@ class Scratch:
 
 
 def scratch_namespace() -> Iterator[Scratch]:
+    """Make a namespace and take it away, whatever comes; to delete one that was never made does no harm."""
     scratch = Scratch()
-    namespaces.create(scratch.name)
     try:
+        namespaces.create(scratch.name)
         yield scratch
     finally:
         namespaces.delete(scratch.name)

@@ -122,13 +122,15 @@ def create(netns: str) -> None:
         except OSError as error:
             failures.append(error)
 
+    maker = threading.Thread(target=make, name=f"create-{netns}")
     try:
-        maker = threading.Thread(target=make, name=f"create-{netns}")
         maker.start()
         maker.join()
         if failures:
             raise SystemRefused(f"network namespace {netns}: cannot be created ({failures[0]}); are you root?")
     except BaseException:
+        if maker.ident is not None:
+            maker.join()  # else it would mount what is deleted here
         delete(netns)
         raise
 
