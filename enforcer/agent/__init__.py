@@ -7,6 +7,7 @@ request ──api──▶ edits ──propose──▶ Store ──watch──�
 store      resources under keys, revisions, watches; the only place where the API and the enforcing loop meet
 resources  a policy file ⇄ resources                                             (pure)
 desired    what is wanted as of a revision, and what a change would make of it (pure); touched, indexes: by look-up
+lately     a large mapping that changes a little                                 (pure)
 edits      single edits (a rule added, a NIC attached …) → changes of resources  (pure)
 decide     the next step, from what is wanted, in force and seen                 (pure)
 places     the namespaces: each changed, repaired and closed on its own

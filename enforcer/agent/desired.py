@@ -18,6 +18,7 @@ from functools import cached_property
 from typing import Any
 
 from enforcer.agent.indexes import Indexes
+from enforcer.agent.lately import Lately
 from enforcer.agent.resources import NICS, NOTHING_YET, SETTINGS, changed, difference, document_of, nic_key
 from enforcer.agent.store.interface import Change
 from enforcer.agent.touched import Items, vouched_for
@@ -39,7 +40,8 @@ class Desired:
     """Resources and what they mean; `items` has the objects by section and name, in the order of the keys."""
 
     def __init__(self, resources: Mapping[str, str], items: Items, indexes: Indexes | None = None) -> None:
-        self.resources, self.items = resources, items
+        self.resources = resources if isinstance(resources, Lately) else Lately(resources)
+        self.items = items
         self._given = indexes
         self._next: tuple[tuple[Change, ...], Desired] | None = None
 
@@ -53,15 +55,16 @@ class Desired:
     @classmethod
     def joined(cls, resources: Mapping[str, str], policy: Policy, before: Desired | None = None) -> Desired:
         """Return what resources mean, given the policy that they join to; what is as `before` is taken from there."""
-        items: dict[str, dict[str, Item]] = {}
+        items: dict[str, Lately[Item]] = {}
         for section in SECTIONS:
             named = {_name(section, item): item for item in getattr(policy, section)}
             names = sorted(name for name in named if f"{section}/{name}" in resources)
-            items[section] = {name: named[name] for name in names}
+            found = {name: named[name] for name in names}
             if before is not None:
                 kept = before.items[section]
                 same = (name for name in names if name in kept and _same(section, name, before.resources, resources))
-                items[section].update({name: kept[name] for name in same})
+                found.update({name: kept[name] for name in same})
+            items[section] = Lately(found)
         return cls(resources, items)
 
     def with_changes(self, changes: Collection[Change]) -> Desired:

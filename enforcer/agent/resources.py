@@ -18,6 +18,7 @@ import unicodedata
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
+from enforcer.agent.lately import Lately
 from enforcer.agent.store.interface import Change
 from enforcer.model.instances import ONLY_NIC, Nic
 from enforcer.model.parse import SECTIONS
@@ -61,15 +62,10 @@ def difference(old: Mapping[str, str], new: Mapping[str, str]) -> tuple[Change, 
     return tuple(Change(key, new.get(key)) for key in sorted(touched))
 
 
-def changed(resources: Mapping[str, str], changes: Iterable[Change]) -> dict[str, str]:
+def changed(resources: Mapping[str, str], changes: Iterable[Change]) -> Lately[str]:
     """Return resources after changes."""
-    found = dict(resources)
-    for change in changes:
-        if change.value is None:
-            found.pop(change.key, None)
-        else:
-            found[change.key] = change.value
-    return found
+    late = resources if isinstance(resources, Lately) else Lately(resources)
+    return late.after({change.key: change.value for change in changes})
 
 
 def canonical(value: Mapping[str, Any]) -> str:

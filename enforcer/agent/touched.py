@@ -18,13 +18,14 @@ from typing import Any
 from pydantic import ValidationError
 
 from enforcer.agent.indexes import Indexes, nics_of, same_place
+from enforcer.agent.lately import Lately
 from enforcer.agent.resources import NICS, nic_key
 from enforcer.model.groups import AddressGroup, Rule, SecurityGroup
 from enforcer.model.instances import DEFAULT_GROUP, Ecs, Nic
 from enforcer.model.parse import SECTIONS
 from enforcer.model.words.wording import Item
 
-Items = Mapping[str, dict[str, Item]]
+Items = Mapping[str, Lately[Item]]
 """By section and name, in the order of the names; never changed once somebody has them."""
 
 Resources = Mapping[str, str]
@@ -48,18 +49,15 @@ def vouched_for(
     touched = dict.fromkeys(_owner(key) for key in keys)
     if any(section not in QUICK for section, _ in touched):
         return None
-    found: dict[str, dict[str, Item]] = {**items, **{section: dict(items[section]) for section, _ in touched}}
+    read: dict[str, dict[str, Item | None]] = {}
     try:
         for section, name in touched:
-            item = _read(section, name, items, old, new)
-            if item is not None:
-                found[section][name] = item
-            else:
-                found[section].pop(name, None)
+            read.setdefault(section, {})[name] = _read(section, name, items, old, new)
     except ValidationError:
         return None
+    found = {**items, **{section: items[section].after(items_read) for section, items_read in read.items()}}
     for section in {section for section, name in touched if name not in items[section]}:
-        found[section] = {name: found[section][name] for name in sorted(found[section])}
+        found[section] = Lately(dict(sorted(found[section].items())))
     moved = _moved(items, found, indexes, [name for section, name in touched if section == "ecs"])
     if moved is None or not all(_fits(section, name, items, found) for section, name in touched):
         return None

@@ -32,7 +32,7 @@ RULES = groups(
 @contextmanager
 def running(host: Host, directory: Path, rules: str = RULES, *, config: str = "", netns: str = "") -> Iterator[Daemon]:
     """Start a daemon, in another network namespace if need be, and put rules in force."""
-    with entered(netns), living(directory, program="enforcer", config=config) as daemon:
+    with entered(netns), living(directory, config=config) as daemon:
         apply(daemon, host, rules)
         yield daemon
 

@@ -8,6 +8,7 @@ with by_hand("a", "b") as host, living(tmp_path) as daemon:
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
 import select
@@ -17,14 +18,11 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from enforcer.agent.faults import VARIABLE
-from enforcer.agent.resources import resources_of
 
 PATIENCE = 30.0
 ROOT = Path(__file__).parents[2]
@@ -37,19 +35,15 @@ class Refused(Exception):
 class Daemon:
     """One daemon after the other on one state directory."""
 
-    def __init__(
-        self, directory: Path, *, program: str = "line_api", config: str = "", state: Path | None = None
-    ) -> None:
+    def __init__(self, directory: Path, *, config: str = "", state: Path | None = None) -> None:
         self.directory, self.state = directory, state or directory / "state"
         self.socket, self.log = directory / "socket", directory / "log"
         self._config = directory / "enforcer.toml"
         self._config.write_text(config)
         self._notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._notify.bind(str(directory / "notify"))
-        self._program = program
         self.before: tuple[str, ...] = ()
         """What the next process is started with: words before its own (`ip netns exec …`)."""
-        self._resources: dict[str, str] = {}
         self.process: subprocess.Popen[bytes] | None = None
 
     # --- life --------------------------------------------------------------------------------------------------------
@@ -62,10 +56,8 @@ class Daemon:
 
     def spawn(self, *, die_at: str = "", environment: Mapping[str, str] | None = None) -> None:
         """Start a process."""
-        words = [str(ROOT / "tests/traffic/line_api.py"), str(self.state), str(self.socket), str(self._config)]
-        if self._program == "enforcer":
-            options = ["--state-dir", str(self.state), "--socket", str(self.socket), "--config", str(self._config)]
-            words = ["-m", "enforcer", "daemon", *options]
+        options = ["--state-dir", str(self.state), "--socket", str(self.socket), "--config", str(self._config)]
+        words = ["-m", "enforcer", "daemon", *options]
         address = {"NOTIFY_SOCKET": str(self.directory / "notify"), "PYTHONPATH": str(ROOT), VARIABLE: die_at}
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
@@ -110,34 +102,25 @@ class Daemon:
 
     def apply(self, text: str) -> int:
         """Have a policy put in force; return its revision. Raises Refused, and ConnectionError if it dies meanwhile."""
-        wanted = resources_of(yaml.safe_load(text))
-        keys = self._resources.keys() | wanted.keys()
-        changes = {key: wanted.get(key) for key in keys if wanted.get(key) != self._resources.get(key)}
-        number, outcome, reason = self.ask(changes or {"settings": wanted["settings"]})
-        if outcome != "in_force":
-            raise Refused(reason)
-        self._resources = wanted
-        return number
+        status, answer = self.ask("PUT", "/v1/policy", text)
+        if status != 200:
+            raise Refused("\n".join(each["text"] for each in answer["errors"]))
+        assert answer["outcome"] == "in_force", answer
+        return answer["revision"]
 
-    def know(self, text: str) -> None:
-        """Take a policy for what the daemon has, for it died before it could say so."""
-        self._resources = resources_of(yaml.safe_load(text))
-
-    def ask(self, changes: Mapping[str, str | None]) -> Any:
-        """Send resources, return the answer."""
-        with socket.socket(socket.AF_UNIX) as asking:
-            asking.settimeout(PATIENCE)
-            asking.connect(str(self.socket))
-            asking.sendall(json.dumps(changes).encode() + b"\n")
-            with asking.makefile() as answers:
-                answer = answers.readline()
-        if not answer:
-            raise ConnectionError("the daemon died")
-        return json.loads(answer)
+    def ask(self, method: str, path: str, body: str = "") -> tuple[int, Any]:
+        """Ask at its socket, over a connection of its own; return the status and the answer."""
+        asking = http.client.HTTPConnection("enforcer")
+        with closing(asking), socket.socket(socket.AF_UNIX) as asking.sock:
+            asking.sock.settimeout(PATIENCE)
+            asking.sock.connect(str(self.socket))
+            asking.request(method, path, body.encode())
+            answer = asking.getresponse()
+            return answer.status, json.loads(answer.read())
 
     def status(self) -> dict[str, Any]:
         """Return what it published last."""
-        return self.ask({})
+        return self.ask("GET", "/v1/status")[1]
 
     def nic(self, name: str) -> str:
         """Return the state of a NIC, as it was published last."""

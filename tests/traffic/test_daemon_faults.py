@@ -104,7 +104,6 @@ def test_killed_at_a_step_of_a_change(host: Host, daemon: Daemon, step: str) -> 
         assert probed(host) == (step in AFTER)
         daemon.start()
         assert probed(host), "nobody was told that it is refused, so it is in force"
-        daemon.know(second(host))
         assert daemon.apply(first(host)) == 4
         assert not probed(host)
 

@@ -21,7 +21,7 @@ OPEN = groups(A=f"{ANY_IN}, {OUT}", B=f"{ANY_IN}, {OUT}")
 
 @pytest.fixture
 def daemon(host: Host, tmp_path: Path) -> Iterator[Daemon]:
-    with living(tmp_path, program="enforcer") as started:
+    with living(tmp_path) as started:
         (tmp_path / "a-to-b.yaml").write_text(host.policy(A_TO_B))
         (tmp_path / "open.yaml").write_text(host.policy(OPEN))
         yield started

@@ -22,7 +22,7 @@ NARROW = OPEN.replace("7000-7001", "7000")
 
 @pytest.fixture
 def daemon(tmp_path: Path) -> Iterator[Daemon]:
-    with living(tmp_path, program="enforcer") as alive:
+    with living(tmp_path) as alive:
         yield alive
 
 

@@ -87,7 +87,7 @@ LARGER_PACKAGES = {
     "dataplane": (13, "a module for each thing that is read from a kernel, and for each way in which it is changed"),
     "cli": (17, "one module for each family of commands"),
     "agent/api": (10, "one module for each family of requests, their short way, and what guards the socket"),
-    "agent": (21, "one module for each part of the daemon, pure ones beside those that act"),
+    "agent": (22, "one module for each part of the daemon, pure ones beside those that act"),
     "lab": (9, "plans are pure and stand beside what carries them out; detours are a plan's hardest part"),
 }
 LARGER_FUNCTIONS = {

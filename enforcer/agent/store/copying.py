@@ -39,7 +39,7 @@ def write(path: Path, copy: Copy) -> None:
     fresh = path.with_name(path.name + ".new")
     descriptor = os.open(fresh, os.O_CREAT | os.O_WRONLY | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        json.dump(copy._asdict(), file)
+        json.dump({"revision": copy.revision, "resources": dict(copy.resources)}, file)
         file.flush()
         os.fsync(file.fileno())
     fresh.rename(path)
