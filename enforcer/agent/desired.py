@@ -13,8 +13,9 @@ Pure and never changed in place: several threads may ask one. Example:
 from __future__ import annotations
 
 import json
+from bisect import bisect_left
 from collections.abc import Collection, Mapping
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 from enforcer.agent.indexes import Indexes
@@ -35,14 +36,19 @@ MOST_QUICK = 2000
 
 UNDEFINED_DEFAULT = default_group()
 
+Near = tuple[Policy, frozenset[tuple[str, str]]]
+"""A policy that was joined before, and section and name of each item that is, or may be, another one since."""
+
 
 class Desired:
     """Resources and what they mean; `items` has the objects by section and name, in the order of the keys."""
 
-    def __init__(self, resources: Mapping[str, str], items: Items, indexes: Indexes | None = None) -> None:
+    def __init__(
+        self, resources: Mapping[str, str], items: Items, indexes: Indexes | None = None, near: Near | None = None
+    ) -> None:
         self.resources = resources if isinstance(resources, Lately) else Lately(resources)
         self.items = items
-        self._given = indexes
+        self._given, self._near = indexes, near
         self._next: tuple[tuple[Change, ...], Desired] | None = None
 
     @classmethod
@@ -101,7 +107,7 @@ class Desired:
         resources = changed(self.resources, changes)
         _belong_together(resources, keys)
         quick = vouched_for(self.items, self.indexes, self.resources, resources, keys)
-        return None if quick is None else Desired(resources, quick.items, quick.indexes)
+        return None if quick is None else Desired(resources, quick.items, quick.indexes, self._before(quick.touched))
 
     def _after(self, changes: Collection[Change]) -> Desired:
         keys = {change.key for change in changes}
@@ -117,11 +123,36 @@ class Desired:
     @cached_property
     def policy(self) -> Policy:
         """The policy, its items in the order of their keys."""
+        if (near := self._near) is not None:
+            (policy, touched), self._near = near, None
+            sections = {section: self._patched(policy, section, touched) for section in {each for each, _ in touched}}
+            return policy.model_copy(update=sections)
         head = json.loads(self.resources.get(SETTINGS, NOTHING_YET))
-        sections = {section: tuple(self.items[section].values()) for section in SECTIONS}
-        if DEFAULT_GROUP not in self.items["security_groups"]:
-            sections["security_groups"] += (UNDEFINED_DEFAULT,)
-        return Policy.model_validate(head).model_copy(update=sections)
+        return Policy.model_validate(head).model_copy(update={section: self._joined(section) for section in SECTIONS})
+
+    def _before(self, touched: frozenset[tuple[str, str]]) -> Near | None:
+        """Return the policy from which that after a change of these items is made: only the items are looked at."""
+        near = self._near
+        known: Policy | None = self.__dict__.get("policy")
+        if known is not None:
+            return known, touched
+        return None if near is None else (near[0], near[1] | touched)
+
+    def _joined(self, section: str) -> tuple[Item, ...]:
+        found = tuple(self.items[section].values())
+        undefined = section == "security_groups" and DEFAULT_GROUP not in self.items[section]
+        return (*found, UNDEFINED_DEFAULT) if undefined else found
+
+    def _patched(self, policy: Policy, section: str, touched: Collection[tuple[str, str]]) -> tuple[Item, ...]:
+        """Return a section with what is touched put in the place of what was there before."""
+        found = list(getattr(policy, section))
+        for name in (name for each, name in touched if each == section):
+            at = bisect_left(found, name, key=partial(_name, section))
+            item = self.items[section].get(name)
+            if item is None or at == len(found) or _name(section, found[at]) != name:
+                return self._joined(section)
+            found[at] = item
+        return tuple(found)
 
     @cached_property
     def indexes(self) -> Indexes:

@@ -36,10 +36,11 @@ HOSTS = ("external_hosts", "load_balancers")
 
 @dataclass(frozen=True, slots=True)
 class Touched:
-    """The items and indexes after a change."""
+    """The items and indexes after a change, and section and name of those that it touched."""
 
     items: Items
     indexes: Indexes
+    touched: frozenset[tuple[str, str]]
 
 
 def vouched_for(
@@ -61,7 +62,7 @@ def vouched_for(
     moved = _moved(items, found, indexes, [name for section, name in touched if section == "ecs"])
     if moved is None or not all(_fits(section, name, items, found) for section, name in touched):
         return None
-    return Touched(found, moved)
+    return Touched(found, moved, frozenset(touched))
 
 
 def _owner(key: str) -> tuple[str, str]:

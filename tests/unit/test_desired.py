@@ -37,7 +37,7 @@ def owners(keys: set[str]) -> set[str]:
 @given(data=st.data())
 def test_a_change_is_accepted_or_refused_as_the_whole_file_would_be(data: st.DataObject):
     resources = resources_of(data.draw(regions()))
-    desired = Desired.of(resources)
+    desired, unasked = Desired.of(resources), Desired.of(resources)
     for _ in range(3):
         drawn = data.draw(changes(dict(desired.resources)))
         keys = {change.key for change in drawn}
@@ -54,7 +54,8 @@ def test_a_change_is_accepted_or_refused_as_the_whole_file_would_be(data: st.Dat
         fresh = Indexes.of(after.policy)
         assert set(after.indexes.taken) == set(fresh.taken)
         assert after.indexes.named == fresh.named
-        desired = after
+        desired, unasked = after, unasked.with_changes(drawn)
+    assert unasked.policy == desired.policy, "whether or not it was asked for after each change"
 
 
 @settings(max_examples=80)
