@@ -106,6 +106,7 @@ class Loop:
         self._events: deque[Event] = deque()
         self._proposed: deque[Revision] = deque()
         self._suspicions: dict[str, tuple[str, str, int, float]] = {}
+        self._mended: dict[str, float] = {}
         self._published = 0.0
         self._oddities = 0
         self.coming: Callable[[], int] = lambda: 0
@@ -201,7 +202,8 @@ class Loop:
                     what = f"somebody else changed our tables: {notice.program}, process {notice.pid}"
                     self._suspect(netns, what, notice.program, notice.pid, heard)
             case TablesUnknown(netns, why, certain, heard):
-                if certain or not self._kernel.is_last_ours(netns):
+                fresh = heard > self._mended.get(netns, 0.0)  # else it was about what has been replaced meanwhile
+                if (certain and fresh) or not self._kernel.is_last_ours(netns):
                     self._suspect(netns, why, "", 0, heard)
             case Stop():
                 pass
@@ -219,9 +221,11 @@ class Loop:
             case Replace(netns):
                 with uncollected():
                     replaced = self._places.replace(netns)
+                if replaced:
+                    self._mended[netns] = time.monotonic()
                 if replaced and (suspicion := self._suspicions.pop(netns, None)) is not None:
                     what, program, pid, heard = suspicion
-                    self._repaired(netns, what, program, pid, time.monotonic() - heard)
+                    self._repaired(netns, what, program, pid, self._mended[netns] - heard)
             case Attach(netns, anew):
                 self._places.attach(netns, anew=anew)
             case Commit(numbers):

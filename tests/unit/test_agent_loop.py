@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import threading
+import time
 from pathlib import Path
 
 import pytest
 from agent_stage import NETWORK, SSH, WEB, Stage, World, ecs, group
 
-from enforcer.agent.events.mailbox import Stop
+from enforcer.agent.events.mailbox import Stop, TablesUnknown
 from enforcer.agent.events.proposals import Proposals
 from enforcer.agent.loop import MOST_ODDITIES
 from enforcer.agent.store import Outcome
@@ -346,6 +347,20 @@ def test_after_what_nobody_thought_of_everything_is_replaced_and_goes_on(
     running.rounds()
     assert running.outcome(number).outcome is Outcome.IN_FORCE
     assert sorted(world.calls) == [("", "whole"), ("other", "whole")]
+
+
+def test_a_listing_that_was_read_before_a_repair_asks_for_no_second_one(running: Stage, world: World) -> None:
+    """A comparison that takes long may speak of what has been repaired while it was made."""
+    read = time.monotonic()
+    running.touched("")
+    running.rounds(1)
+    world.calls.clear()
+    running.mailbox.put(TablesUnknown("", "a listing differs", certain=True, heard=read))
+    running.rounds()
+    assert world.calls == []
+    running.mailbox.put(TablesUnknown("", "a listing differs", certain=True))
+    running.rounds()
+    assert world.calls == [("", "whole")]
 
 
 # --- many at once -----------------------------------------------------------------------------------------------------
