@@ -23,7 +23,7 @@ from itertools import pairwise
 
 from enforcer.compiler.effective import EffectiveRule
 from enforcer.compiler.program import ANY_PROTOCOL, ANY_SUBKEY, Region, Span
-from enforcer.model import ICMP, ICMPV6, Family
+from enforcer.model import ICMP, ICMPV6, Family, PortRange
 
 Painted = tuple[tuple[Span, int], ...]
 """Disjoint sub-key spans in order, each with the place of its deciding rule."""
@@ -32,18 +32,18 @@ ICMP_ANSWERS: dict[Family, dict[int, int]] = {4: {0: 8, 14: 13, 16: 15, 18: 17},
 """Reply type → the request type that it answers, as conntrack pairs them (nf_conntrack_proto_icmp*.c)."""
 
 
-def subkeys(rule: EffectiveRule) -> tuple[Span, ...]:
+def subkeys(rule: EffectiveRule) -> tuple[Span | PortRange, ...]:
     """Return the sub-keys that a rule matches within its protocol."""
     spec = rule.rule
     if spec.ports:
-        return tuple(Span(ports.first, ports.last) for ports in spec.ports)
+        return spec.ports
     if spec.icmp_type is not None:
         first = spec.icmp_type << 8 | (spec.icmp_code or 0)
         return (Span(first, first | (0 if spec.icmp_code is not None else 0xFF)),)
     return (ANY_SUBKEY,)
 
 
-def paint(layers: Sequence[tuple[Span, int]]) -> Painted:
+def paint(layers: Sequence[tuple[Span | PortRange, int]]) -> Painted:
     """Cut overlapping (span, place) into disjoint spans, each decided by the smallest place that covers it."""
     starts = sorted(layers)
     borders = sorted({span.first for span, _ in layers} | {span.last + 1 for span, _ in layers})
@@ -109,7 +109,7 @@ class Painting:
 def painting(rules: Sequence[EffectiveRule], places: Iterable[int], family: Family) -> Painting:
     """Paint the rules at these places of a list, in their order, as if their addresses all matched."""
     everywhere: list[tuple[Span, int]] = []
-    layers: dict[int, list[tuple[Span, int]]] = {}
+    layers: dict[int, list[tuple[Span | PortRange, int]]] = {}
     for place in places:
         rule = rules[place]
         if rule.rule.protocol is None:

@@ -148,20 +148,23 @@ def carried(old: RuleList, new: RuleList) -> dict[Positions, _Found]:
     named = {*was.named, *new._below.named}
     changed = {protocol: differing(was.of(protocol), new._below.of(protocol)) for protocol in named}
     others = differing(was.others, new._below.others)
-    fine = [_untouched(rule, changed, others) for rule in new.rules]
+    calm = not others and not any(changed.values())
+    fine = [calm or _untouched(rule, changed, others) for rule in new.rules]
     known = ((tuple(moved[place] for place in places), found) for places, found in old._known.items())
     return {places: found for places, found in known if -1 not in places and all(fine[place] for place in places)}
 
 
 def _untouched(rule: EffectiveRule, changed: Mapping[int, list[Span]], others: list[Span]) -> bool:
-    """Say whether nothing has changed where a rule paints."""
+    """Say whether nothing has changed where a rule paints, although something has elsewhere."""
     protocol = rule.rule.protocol
     if protocol is None:
-        return not others and not any(changed.values())
+        return False
     where = changed.get(protocol, others)
-    if protocol in (ICMP, ICMPV6):  # its replies repeat its requests
+    if not where or protocol in (ICMP, ICMPV6):  # its replies repeat its requests
         return not where
-    return not any(one.first <= span.last and span.first <= one.last for one in where for span in subkeys(rule))
+    least, most = where[0].first, where[-1].last
+    near = (span for span in subkeys(rule) if span[0] <= most and least <= span[1])
+    return not any(one.first <= last and first <= one.last for first, last in near for one in where)
 
 
 def _identities(rules: RuleList) -> list[tuple[str, int]]:

@@ -7,7 +7,7 @@ old nor the new one, everything that changes gets a new edition, and the old one
 
 from __future__ import annotations
 
-from enforcer.compiler.program import NamespaceProgram
+from enforcer.compiler.program import AddressMap, NamespaceProgram
 from enforcer.ruleset.around import differing_nics
 
 
@@ -15,8 +15,10 @@ def in_place(before: NamespaceProgram, after: NamespaceProgram) -> bool:
     """Say whether what leads from one program to another may change in place.
 
     1. A NIC that comes to a profile finds it as it is: the profile does not change in the same transaction.
-    2. A packet may read the new class of its peer in an old policy. Either no host changes, or the pieces behind the
-       hosts stay and each policy that goes knows the classes: none of them is new.
+    2. A packet may read the new class of its peer in an old policy. Either no host changes, or each policy that goes
+       knows the classes: none of them is new.
+    3. Pieces are those that the packet's rules name, hosts are read as they are. So where both change the policies
+       stay, and no host goes: one that the packet does not find any more would have its class of the old pieces.
     """
     _, come = differing_nics(before.nics, after.nics)
     old = {(sides.family, sides.profile): sides for sides in before.sides} if come else {}
@@ -25,14 +27,18 @@ def in_place(before: NamespaceProgram, after: NamespaceProgram) -> bool:
         return False
     if all(one.hosts == other.hosts for one, other in zip(before.addresses, after.addresses, strict=True)):
         return True
-    if any(one.pieces != other.pieces for one, other in zip(before.addresses, after.addresses, strict=True)):
-        return False
-    if before.policies is after.policies:
-        return True
-    kept = {policy.key for policy in after.policies}
-    if all(policy.key in kept for policy in before.policies if policy.locals):
+    kept = {policy.key for policy in after.policies} if before.policies is not after.policies else set()
+    stay = before.policies is after.policies or all(p.key in kept for p in before.policies if p.locals)
+    for one, other in zip(before.addresses, after.addresses, strict=True):
+        if one.pieces != other.pieces and not (stay and _addresses(one) <= _addresses(other)):
+            return False
+    if stay:
         return True
     return all(
         {entry.number for entry in other.classes} <= {entry.number for entry in one.classes}
         for one, other in zip(before.addresses, after.addresses, strict=True)
     )
+
+
+def _addresses(addresses: AddressMap) -> set[int]:
+    return {address for address, _ in addresses.hosts}

@@ -47,6 +47,17 @@ def lower(
     return Lowering().lower(namespace, generation, absent, closed, edition)
 
 
+@dataclass(frozen=True, slots=True)
+class _Judging:
+    """Policies and classifiers lowered, each map and chain once; and what they were made of."""
+
+    policies: tuple[SidePolicy, ...]
+    classifiers: dict[Family, Classifier]
+    judges: dict[str, Judge]
+    sets: tuple[Set, ...]
+    chains: tuple[Chain, ...]
+
+
 @dataclass(slots=True)
 class Lowering:
     """Lowers one Program of a namespace after the other."""
@@ -54,6 +65,7 @@ class Lowering:
     _policies: dict[str, tuple[SidePolicy, _Lowered]] = field(default_factory=dict)
     _classifiers: dict[Family, tuple[AddressMap, int, Classifier]] = field(default_factory=dict)
     _profiles: dict[tuple[object, ...], Profile] = field(default_factory=dict)
+    _judging: _Judging | None = None
     _around: Around | None = None
     _last: tuple[NamespaceProgram, Ruleset] | None = None
 
@@ -79,7 +91,7 @@ class Lowering:
         for key, (policy, (judge, sets, chains)) in self._policies.items():
             lighter = tuple(replace(entry, elements=()) if entry.counted else entry for entry in sets)
             self._policies[key] = (policy, (judge, lighter, chains))
-        self._last = None
+        self._last = self._judging = None
 
     def afresh(self) -> Lowering:
         """Return one that knows nothing of policies; what NICs have is the same, whatever was done to the kernel."""
@@ -115,10 +127,38 @@ class Lowering:
 
     def _whole(self, namespace: NamespaceProgram, generation: int, made_for: MadeFor) -> Ruleset:
         edition = made_for[2]
+        judging = self._judged(namespace, edition)
+        profiles = self._profiles_of(namespace, judging.judges, edition)
+        last = self._around
+        around = last.after(namespace, profiles, made_for) if last else Around.of(namespace, profiles, made_for)
+        self._around = around
+        inet = Table(
+            "inet",
+            names.TABLE,
+            () if namespace.owned else TIMEOUT_OBJECTS,
+            (in_force(namespace, generation), *around.sets, *judging.sets),
+            (
+                *mark_chains(namespace, generation),
+                DECIDED,
+                *judging.chains,
+                *around.balancer_chains,
+                *{chain.name: chain for profile in profiles.values() for chain in profile.chains}.values(),
+                *around.way,
+                Chain(names.GENERATION.format(generation), ()),
+            ),
+        )
+        return Ruleset(namespace.name, (inet, around.netdev), generation)
+
+    def _judged(self, namespace: NamespaceProgram, edition: int) -> _Judging:
+        """Lower what judges; NICs that come and go make no difference to it."""
+        classifiers = {addresses.family: self._classifier(addresses, edition) for addresses in namespace.addresses}
+        last = self._judging
+        same = last is not None and all(last.classifiers[each] is found for each, found in classifiers.items())
+        if last is not None and same and last.policies is namespace.policies:
+            return last
         judges: dict[str, Judge] = {}
         sets: dict[str, Set] = {}
         chains: dict[str, Chain] = {}
-        classifiers = {addresses.family: self._classifier(addresses, edition) for addresses in namespace.addresses}
         known, self._policies = self._policies, {}
         for policy in namespace.policies:
             judge, policy_sets, policy_chains = self._policy(policy, known)
@@ -129,26 +169,9 @@ class Lowering:
                 chains.update((chain.name, chain) for chain in classify.chains)
             sets.update((entry.name, entry) for entry in policy_sets)
             chains.update((chain.name, chain) for chain in policy_chains)
-        profiles = self._profiles_of(namespace, judges, edition)
-        last = self._around
-        around = last.after(namespace, profiles, made_for) if last else Around.of(namespace, profiles, made_for)
-        self._around = around
-        inet = Table(
-            "inet",
-            names.TABLE,
-            () if namespace.owned else TIMEOUT_OBJECTS,
-            (in_force(namespace, generation), *around.sets, *sets.values()),
-            (
-                *mark_chains(namespace, generation),
-                DECIDED,
-                *chains.values(),
-                *around.balancer_chains,
-                *{chain.name: chain for profile in profiles.values() for chain in profile.chains}.values(),
-                *around.way,
-                Chain(names.GENERATION.format(generation), ()),
-            ),
-        )
-        return Ruleset(namespace.name, (inet, around.netdev), generation)
+        made = _Judging(namespace.policies, classifiers, judges, tuple(sets.values()), tuple(chains.values()))
+        self._judging = made
+        return made
 
     def _classifier(self, addresses: AddressMap, edition: int) -> Classifier:
         known = self._classifiers.get(addresses.family)

@@ -17,10 +17,11 @@ names its deciding rule and counts its packets; a listing reads like the policy.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
-from enforcer.compiler.program import REST, UNCLASSED, AddressMap, Decider, SidePolicy
+from enforcer.compiler.program import ANY_PROTOCOL, REST, UNCLASSED, AddressMap, Decider, SidePolicy
 from enforcer.compiler.space import same_ends
 from enforcer.model import ICMP, ICMPV6, Action, Direction, Family
 from enforcer.ruleset import names
@@ -32,7 +33,6 @@ from enforcer.ruleset.nft import (
     Element,
     Field,
     Interval,
-    Key,
     Load,
     Match,
     Rule,
@@ -160,52 +160,51 @@ def lower_policy(policy: SidePolicy) -> tuple[Judge, tuple[Set, ...], tuple[Chai
     """
     chain, reply = names.POLICY.format(policy.key), names.POLICY_REPLY.format(policy.key)
     found = levels(policy)
-    sets = tuple(_sets(policy, found))
+    asked = tuple(_asked(policy, found))
+    local = Set(names.LOCAL.format(policy.key), _prefix(policy), local_elements(policy), "classid", grows=True)
+    sets = (*((local,) if by_address(policy) else ()), *(each.map for each in asked))
     default = found.classes[0][1] if found.classes and not by_address(policy) else None
     inward = policy.direction is Direction.INGRESS
     comment = f"{policy.direction} IPv{policy.family}: {', '.join(policy.groups)}"
     chains = (
-        Chain(chain, tuple(_chain(policy, sets, default)), None, comment),
-        Chain(reply, tuple(_chain(policy, sets, default, reply=True)), None, f"{comment} (replies)"),
+        Chain(chain, tuple(_chain(policy, asked, default)), None, comment),
+        Chain(reply, tuple(_chain(policy, asked, default, reply=True)), None, f"{comment} (replies)"),
     )
     return Judge(chain, reply, bool(sets), by_address(policy), inward), sets, chains
 
 
 def _chain(
-    policy: SidePolicy, sets: tuple[Set, ...], default: Decider | None, *, reply: bool = False
+    policy: SidePolicy, asked: tuple[_Asked, ...], default: Decider | None, *, reply: bool = False
 ) -> Iterator[Rule]:
     prefix = _prefix(policy)
     icmp = ICMP_OF[policy.family]
     if prefix:
         yield rule(Load((Field.PRIORITY,), names.LOCAL.format(policy.key)))
         yield rule(Match(Field.PRIORITY, UNCLASSED, "==", UNCLASSED), SetPriority(REST))
-    verdicts = [entry for entry in sets if entry.counted]
-    if verdicts and not prefix:
+    if asked and not prefix:
         yield rule(SetPriority(REST))
-    for entry in verdicts:
-        yield from _ask(entry, prefix, icmp, reply=reply)
-    if prefix and (for_all := [found for entry in verdicts if (found := _of_rest(entry)).elements]):
+    for each in asked:
+        yield from _ask(each.map, each.protocols, prefix, icmp, reply=reply)
+    if prefix and (for_all := [each for each in asked if each.of_rest]):
         yield rule(Match(Field.PRIORITY, REST), Counter(), DENY, comment=NO_MATCH)
         yield rule(SetPriority(REST))
-        for entry in for_all:
-            yield from _ask(entry, prefix, icmp, reply=reply)
+        for each in for_all:
+            yield from _ask(each.map, each.of_rest, prefix, icmp, reply=reply)
     if default is None:
         yield rule(Counter(), DENY, comment=NO_MATCH)
     else:
         yield rule(Counter(), _verdict(default), comment=str(default))
 
 
-def _of_rest(entry: Set) -> Set:
-    return replace(entry, elements=tuple(element for element in entry.elements if element.key[0] == REST))
-
-
-def _ask(entry: Set, prefix: tuple[Field, ...], icmp: int, *, reply: bool) -> Iterator[Rule]:
+def _ask(entry: Set, protocols: frozenset[int], prefix: tuple[Field, ...], icmp: int, *, reply: bool) -> Iterator[Rule]:
     """Ask one verdict map, and end if it had an answer."""
-    yield from _load(entry, prefix, icmp, reply=reply)
+    yield from _load(entry, protocols, prefix, icmp, reply=reply)
     yield rule(Match(Field.PRIORITY, FIRST_VERDICT, "==", FIRST_VERDICT), goto(names.DECIDED))
 
 
-def _load(entry: Set, prefix: tuple[Field, ...], icmp: int, *, reply: bool) -> Iterator[Rule]:
+def _load(
+    entry: Set, protocols: frozenset[int], prefix: tuple[Field, ...], icmp: int, *, reply: bool
+) -> Iterator[Rule]:
     """Load the answer of one verdict map, by the port where it has one.
 
     The port of a reply is its source port, and so are type and code of ICMP. The protocol is part of the key, so a
@@ -215,7 +214,7 @@ def _load(entry: Set, prefix: tuple[Field, ...], icmp: int, *, reply: bool) -> I
         yield rule(Load(entry.key, entry.name))
         return
     key = (*prefix, Field.L4PROTO)
-    kinds = {element.key[len(prefix)] == icmp for element in entry.elements}
+    kinds = {protocol == icmp for protocol in protocols}
     if reply:
         yield rule(Load((*key, Field.SOURCE_PORT), entry.name))
         return
@@ -245,20 +244,36 @@ def local_elements(policy: SidePolicy) -> tuple[Element, ...]:
     return tuple(Element((number,), local) for number, local in policy.locals)
 
 
-def _sets(policy: SidePolicy, found: Levels) -> Iterator[Set]:
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """A verdict map, the protocols that it has, and those that it has for the rest of the addresses.
+
+    A map that knows no protocols has `ANY_PROTOCOL`'s first.
+    """
+
+    map: Set
+    protocols: frozenset[int]
+    of_rest: frozenset[int]
+
+
+def _asked(policy: SidePolicy, found: Levels) -> Iterator[_Asked]:
     """Yield the maps of a policy in the order in which they are asked; a level without entries has no map."""
     prefix = _prefix(policy)
-    if prefix:
-        yield Set(names.LOCAL.format(policy.key), prefix, local_elements(policy), "classid", grows=True)
     protocol, port = (*prefix, Field.L4PROTO), (*prefix, Field.L4PROTO, Field.DESTINATION_PORT)
-    entries: list[tuple[str, tuple[Field, ...], list[tuple[Key, Decider]], bool]] = [
-        (names.POINTS, port, [((n, proto, sub), d) for n, proto, sub, d in found.points], False),
-        (names.RANGES, port, [((n, proto, Interval(*span)), d) for n, proto, span, d in found.ranges], True),
-        (names.PROTOCOLS, protocol, [((n, proto), d) for n, proto, d in found.protocols], False),
-        (names.CLASSES, prefix, [((n,), d) for n, d in found.classes] if prefix else [], False),
-    ]
+    ranges = [(number, proto, Interval(*span), decider) for number, proto, span, decider in found.ranges]
+    entries: tuple[tuple[str, tuple[Field, ...], Sequence[tuple[Any, ...]], bool], ...] = (
+        (names.POINTS, port, found.points, False),
+        (names.RANGES, port, ranges, True),
+        (names.PROTOCOLS, protocol, found.protocols, False),
+        (names.CLASSES, prefix, found.classes if prefix else (), False),
+    )
     skip = 0 if prefix else 1  # where addresses make no difference, keys have no class
-    for name, fields, keys, interval in entries:
-        if keys:
-            elements = tuple(Element(key[skip:], _answer(decider), str(decider)) for key, decider in keys)
-            yield Set(name.format(policy.key), fields, elements, "classid", interval=interval, counted=True)
+    for name, fields, rows, interval in entries:
+        if rows:
+            deciders = {id(row[-1]): row[-1] for row in rows}
+            answers = {key: (_answer(decider), str(decider)) for key, decider in deciders.items()}
+            elements = tuple(Element(row[skip:-1], *answers[id(row[-1])]) for row in rows)
+            entry = Set(name.format(policy.key), fields, elements, "classid", interval=interval, counted=True)
+            known = {(row[0], row[1] if len(row) > 2 else ANY_PROTOCOL.first) for row in rows}
+            of_rest = frozenset(protocol for number, protocol in known if number == REST)
+            yield _Asked(entry, frozenset(protocol for _, protocol in known), of_rest)

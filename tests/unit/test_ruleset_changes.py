@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 from contextlib import suppress
 from dataclasses import replace
+from ipaddress import ip_address
 from typing import Any
 
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from judge import class_of
 from policies import compiled, documents, three_hosts
 
 from enforcer.compiler import NamespaceProgram, compile_policy
@@ -30,6 +32,7 @@ from enforcer.ruleset.changes import (
     Unequal,
     changes,
 )
+from enforcer.ruleset.editions import in_place
 from enforcer.ruleset.lower import Lowering
 from enforcer.ruleset.nft import Chain, Dispatch, Element, InSet, Load, Ruleset, Set, Table, Verdict
 from enforcer.ruleset.skeleton import TIMEOUT_OBJECTS
@@ -285,6 +288,56 @@ def test_members_one_after_the_other_are_lowered_as_if_there_had_been_nothing_be
         Listing(after).holds(lower(made, generation))
         led(known, after)
         known = after
+
+
+LISTED = SEEN.replace("{id: out", "{id: listed, direction: ingress, remote_address_group: many}\n      - {id: out")
+ENTRIES = (
+    "10.0.0.12",
+    "10.0.0.40",
+    "10.0.0.40-10.0.0.41",
+    "10.0.0.8/29",
+    "10.0.0.0/26",
+    "10.0.0.41-10.0.0.90",
+    "10.0.0.77",
+)
+
+
+def listing(entries: list[str], far: dict[str, list[str]]) -> NamespaceProgram:
+    """Compile a policy whose address group has these entries, with members far away."""
+    policy = on_host(f"address_groups: [{{name: many, entries: {json.dumps(['10.9.9.9', *entries])}}}]\n{LISTED}")
+    others = (member(ADDRESSES.index(address), address, groups) for address, groups in far.items())
+    return program(policy.model_copy(update={"ecs": (*policy.ecs, *others)}))
+
+
+ENTERED = st.lists(st.sampled_from(ENTRIES), max_size=3, unique=True)
+FAR = st.dictionaries(
+    st.sampled_from(ADDRESSES[:4]), st.sampled_from((["Sg-A"], ["Sg-B"], ["Sg-B", "Sg-C"])), max_size=3
+)
+
+
+@given(ENTERED, FAR, ENTERED, FAR)
+def test_a_packet_in_flight_finds_its_peers_class_as_it_was_or_as_it_is(
+    entries: list[str], far: dict[str, list[str]], later: list[str], far_later: dict[str, list[str]]
+):
+    before, after = listing(entries, far), listing(later, far_later)
+    if not in_place(before, after):
+        return
+    old, new = before.addresses[0], after.addresses[0]
+    for address in (int(ip_address("10.0.0.0")) + last for last in range(100)):
+        known = dict(new.hosts).get(address) if old.hosts else None
+        found = class_of(replace(old, hosts=()), address) if known is None else known
+        assert found in (class_of(old, address), class_of(new, address))
+
+
+def test_ranges_over_members_change_in_place_and_hosts_that_go_with_the_pieces_do_not():
+    some, more = listing([], {"10.0.0.40": ["Sg-B"]}), listing(["10.0.0.0/26"], {"10.0.0.40": ["Sg-B"]})
+    assert some.addresses[0].hosts != more.addresses[0].hosts
+    assert some.addresses[0].pieces != more.addresses[0].pieces
+    policies = {policy.key for policy in some.policies}, {policy.key for policy in more.policies}
+    assert in_place(some, more) is (policies[0] == policies[1])
+    third = listing(["10.0.0.0/25"], {"10.0.0.40": ["Sg-B"]})
+    assert in_place(more, third)
+    assert not in_place(third, listing(["10.0.0.0/26"], {}))
 
 
 @pytest.mark.parametrize(

@@ -8,9 +8,9 @@ for they are compared by size.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from operator import getitem
+from itertools import repeat
 from typing import Final, Literal
 
 from enforcer.dataplane.netlink.wire import attribute, nest, number
@@ -112,12 +112,15 @@ def values(entry: Set, indexes: Mapping[str, int]) -> Mapping[KeyPart, bytes]:
     return _parts(entry, indexes, last=False)[0]
 
 
-def joined(entry: Set, indexes: Mapping[str, int], joint: bytes) -> Callable[[Key], bytes]:
-    """Return what encodes the keys of a set's elements: the first, and of interval sets a joint and the last."""
-    first, last = _parts(entry, indexes, last=False), _parts(entry, indexes, last=True)
-    if not entry.interval:
-        return lambda parts: b"".join(map(getitem, first, parts))
-    return lambda parts: b"".join((*map(getitem, first, parts), joint, *map(getitem, last, parts)))
+def keyed(entry: Set, keys: Iterable[Key], indexes: Mapping[str, int], joint: bytes) -> Iterator[Iterable[bytes]]:
+    """Encode the keys of a set's elements, part by part: the first, and of interval sets a joint and the last."""
+    columns = tuple(zip(*keys, strict=True))
+    for found, column in zip(_parts(entry, indexes, last=False), columns, strict=False):
+        yield map(found.__getitem__, column)
+    if entry.interval:
+        yield repeat(joint, len(columns[0]))
+        for found, column in zip(_parts(entry, indexes, last=True), columns, strict=False):
+            yield map(found.__getitem__, column)
 
 
 class _Part(dict[KeyPart, bytes]):

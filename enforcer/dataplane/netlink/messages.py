@@ -21,9 +21,9 @@ from enforcer.dataplane.netlink.keys import (
     class_bytes,
     data,
     fields,
-    joined,
     key_length,
     key_type,
+    keyed,
     notes,
     values,
 )
@@ -197,22 +197,24 @@ def _keyed(kind: int, entry: Set, elements: tuple[Element, ...], indexes: Mappin
 
     Elements with the same value and comment differ in nothing but the key, so what is around it is made once.
     """
-    told: dict[tuple[Verdict | int | None, str], tuple[bytes, bytes]] = {}
-    adds = kind == _NEW_ELEMENT
+    if not elements:
+        return
     size = key_length(entry)
     head = _ELEMENT_KEY.pack(8 + size, 1 | NESTED, 4 + size, 1)
     padding = bytes(-size & 3)
     joint = padding + _ELEMENT_KEY.pack(8 + size, 10 | NESTED, 4 + size, 1) if entry.interval else b""
-    encoded = joined(entry, indexes, joint)
     length = len(head) + size + len(padding) + (len(joint) + size if joint else 0)
-    for element in elements:
-        about = (element.value, element.comment) if adds else (None, "")
-        around = told.get(about)
-        if around is None:
-            rest = _about(*about)
-            before = _NESTED_HEAD.pack(4 + length + len(rest), 1 | NESTED) + head
-            around = told[about] = before, padding + rest
-        yield around[0] + encoded(element.key) + around[1]
+    adds = kind == _NEW_ELEMENT
+    told: dict[tuple[Verdict | int | None, str], tuple[bytes, bytes]] = {}
+    abouts = [(value, comment) if adds else (None, "") for _, value, comment in elements]
+    for about in set(abouts):
+        rest = _about(*about)
+        told[about] = _NESTED_HEAD.pack(4 + length + len(rest), 1 | NESTED) + head, padding + rest
+    around = [told[about] for about in abouts]
+    keys = keyed(entry, (key for key, *_ in elements), indexes, joint)
+    yield from map(
+        b"".join, zip((before for before, _ in around), *keys, (behind for _, behind in around), strict=True)
+    )
 
 
 def _about(value: Verdict | int | None, comment: str) -> bytes:
