@@ -14,6 +14,7 @@ import argparse
 import gc
 import json
 import resource
+import socket
 import subprocess
 import time
 from collections.abc import Callable
@@ -54,7 +55,9 @@ class Estate:
 
     def __init__(self, nics: int, lists: int, members: int, most: int) -> None:
         links = "\n".join(f"link add n{number} type veth peer name p{number}" for number in range(nics + 2))
-        subprocess.run(["ip", "-batch", "-"], input=links, text=True, check=True)
+        subprocess.run(["ip", "-batch", "-"], input=f"{links}\nlink set lo up", text=True, check=True)
+        self.talking = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.talking.bind(("127.0.0.1", 0))
         begun = time.perf_counter()
         self.policy: Policy = parse_policy(
             json.dumps(with_addresses(document(nics, lists, members=members, most=most)))
@@ -77,6 +80,11 @@ class Estate:
         steps: list[Step] = []
         self.session.replace(self.compiler.compile(self.policy).namespaces[0], passed=steps.append)
         assert Step.OBSERVED not in steps, "it went the long way"
+
+    def talk(self) -> None:
+        """Let the namespace track a conversation: where there is none, a NIC's addresses have none to be ended."""
+        self.talking.sendto(b"?", self.talking.getsockname())
+        self.talking.recv(1)
 
     def member(self, turn: int) -> None:
         """Add a member to a group of thousands."""
@@ -126,6 +134,7 @@ def in_turns(
     for turn in range(turns):
         for name, (change, every) in ways.items():
             if turn % every == 0:
+                estate.talk()
                 taken[name].append(clocked(change, turn // every))
                 estate.session.tidy()
     return taken
