@@ -89,7 +89,11 @@ def compile_command(
         if vpc is None or vpc in namespace.vpcs
     ]
     if program:
-        click.echo(show(compiled), nl=False)
+        programs = {space.name: show(replace(compiled, namespaces=(space,))) for space, _ in chosen}
+        if as_json:
+            output.emit({"programs": programs})
+        else:
+            click.echo("".join(programs.values()), nl=False)
         return
     scripts = {space.name: render(lower(space, generation)) for space, _ in chosen}
     if as_json:

@@ -171,7 +171,18 @@ def test_compile_prints_one_script_per_namespace(policy: str) -> None:
 
 
 def test_compile_prints_the_program_with_its_regions(policy: str) -> None:
-    assert "tcp 22 → allow Sg-A/A01" in enforcer("compile", policy, "--program").stdout
+    told = enforcer("compile", policy, "--program").stdout
+    assert "tcp 22 → allow Sg-A/A01" in told
+    assert document("compile", policy, "--program")["programs"] == {"lab-vpc-vpc-x": told}
+
+
+def test_compile_prints_the_program_of_one_vpc_alone() -> None:
+    figure = str(EXAMPLES / "figure-4.yaml")
+    every = document("compile", figure, "--program")["programs"]
+    assert len(every) == 2
+    assert enforcer("compile", figure, "--program").stdout == "".join(every.values())
+    (chosen,) = document("compile", figure, "--program", "--vpc", "vpc-a")["programs"].items()
+    assert chosen in every.items()
 
 
 def test_compile_takes_the_hosts_layout_when_a_nic_names_its_interface(tmp_path: Path) -> None:
