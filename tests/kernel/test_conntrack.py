@@ -82,10 +82,16 @@ def test_ending_an_address_ends_its_conversations_and_no_others(talking: Scratch
     assert {each.original.source.version for each in conntrack.conversations(talking.name)} == {4}
 
 
-def test_a_kernel_that_cannot_delete_by_address_is_read(talking: Scratch, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(flows, "_flushes", lambda address: [flows._message(bytes((2, 1, 0, 0)) + nest(1, nest(1)))])
+@pytest.mark.parametrize("cannot", [True, False])
+def test_a_kernel_that_cannot_delete_by_address_or_takes_long_is_read(
+    talking: Scratch, monkeypatch: pytest.MonkeyPatch, cannot: bool
+):
+    if cannot:
+        monkeypatch.setattr(flows, "_flushes", lambda address: [flows._message(bytes((2, 1, 0, 0)) + nest(1, nest(1)))])
+    else:
+        monkeypatch.setattr(flows, "_LONG", -1.0)
     before = list(conntrack.conversations(talking.name))
-    flows.end(talking.name, [ip_address("127.0.0.2")])
+    flows.end(talking.name, [ip_address("127.0.0.2"), ip_address("127.0.0.77")])
     assert {_read(each) for each in conntrack.conversations(talking.name)} == {
         _read(each) for each in before if not each.redirected
     }
