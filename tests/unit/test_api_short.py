@@ -12,6 +12,7 @@ import httpx
 import pytest
 from serving import REGION, served
 
+from enforcer.agent import edits
 from enforcer.agent.api import create_app
 from enforcer.agent.api.edits import router
 from enforcer.agent.api.limits import Limits
@@ -121,6 +122,14 @@ async def test_what_is_wrong_with_an_edit_is_said_in_the_same_words(twins: Twins
 async def test_what_is_not_plain_goes_to_the_application_as_it_came(twins: Twins, asked: Any):
     await twins.ask(*asked)
     assert twins.behind.asked == 1
+
+
+@pytest.mark.anyio
+async def test_a_bug_is_told_in_the_same_words(twins: Twins, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(edits, "set_groups", lambda *_: 1 / 0)
+    answer = await twins.ask(*PLAIN[0])
+    assert (answer.status_code, twins.behind.asked) == (500, 0)
+    assert "this is a bug of the enforcer (ZeroDivisionError)" in answer.text
 
 
 @pytest.mark.anyio

@@ -111,6 +111,11 @@ async def _http(_: Request, error: Exception) -> JSONResponse:
 
 
 async def _bug(_: Request, error: Exception) -> JSONResponse:
+    return broken(error)
+
+
+def broken(error: Exception) -> JSONResponse:
+    """Return a bug of ours as the document that a client gets."""
     what = f"this is a bug of the enforcer ({type(error).__name__}); its log says more"
     return _refusal(500, (Problem("", what),), EnforcerError.exit_status)
 

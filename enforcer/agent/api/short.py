@@ -22,7 +22,7 @@ from fastapi import FastAPI
 from fastapi.routing import APIRoute
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from enforcer.agent.api.app import PREFIX, refused
+from enforcer.agent.api.app import PREFIX, broken, refused
 from enforcer.agent.api.context import Asking, Context
 from enforcer.agent.api.documents import Done, Message, Number
 from enforcer.agent.api.edits import router
@@ -117,6 +117,9 @@ class Short:
         except EnforcerError as error:
             await refused(error)(scope, receive, send)
             return
+        except Exception as error:
+            await broken(error)(scope, receive, send)
+            raise  # for the server's log
         body = done.model_dump_json().encode()
         headers = [(b"content-type", JSON), (b"content-length", str(len(body)).encode())]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
