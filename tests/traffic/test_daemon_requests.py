@@ -63,12 +63,12 @@ def test_a_nic_that_is_detached_and_attached_is_filtered_again(host: Host, daemo
 
 def test_what_is_not_confirmed_goes_back_also_if_the_daemon_is_killed_meanwhile(host: Host, daemon: Daemon) -> None:
     enforcer(daemon, "apply", "a-to-b.yaml")
-    enforcer(daemon, "apply", "open.yaml", "--confirm", "2")
+    enforcer(daemon, "apply", "open.yaml", "--confirm", "8")
     assert passes(host, "b", "a")
     daemon.kill()
     assert passes(host, "b", "a"), "rules stay"
     daemon.start()
-    until(lambda: document(daemon, "history")["head"] == 3, "it went back")
+    until(lambda: document(daemon, "history")["head"] == 3, "it went back", 30)
     until(lambda: document(daemon, "history")["revisions"][0]["outcome"] == "in_force", "in force")
     assert not passes(host, "b", "a")
     assert passes(host, "a", "b")
