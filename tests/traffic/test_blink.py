@@ -90,4 +90,4 @@ def test_two_hundred_replacements_lose_nothing_and_leak_nothing(stand: Stand, bl
         assert seen["leaked"] == {}, f"{version}: {seen}"
         assert seen["twice"] == 0
     total = sum(report[version]["sent"]["5000"] for version in ("IPv4", "IPv6"))
-    assert total > 0.9 * 5000 * report["seconds"], "the sender kept its rate"
+    assert total > 100 * REPLACEMENTS, "each change had packets to lose"
