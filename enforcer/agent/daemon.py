@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import os
 import signal
-import sys
 import threading
 from collections.abc import Callable, Collection
 from typing import Any, Protocol
@@ -34,9 +33,6 @@ from enforcer.agent.seeing.parts import Seeing
 from enforcer.agent.store import SqliteStore, Store
 from enforcer.agent.store.copying import Copy, Copying, place
 from enforcer.errors import EnforcerError, SystemRefused
-
-SWITCH_EVERY = 0.0005
-"""Seconds after which a thread that computes lets another go on: who reads counters must not hold up a change."""
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
@@ -70,7 +66,6 @@ class Daemon:
     def run(self) -> None:
         """Live until a signal says stop; raises what made it impossible."""
         configure(self._config.log_level)
-        sys.setswitchinterval(SWITCH_EVERY)
         signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
         store = SqliteStore(self._config.store)
         try:
