@@ -20,26 +20,31 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from enforcer.dataplane.dumps import (
+    COUNTER,
+    GET_ELEMENTS,
+    GET_RULE,
+    GET_SET,
+    NOTHING_COUNTED,
+    OF_TABLE,
+    dump,
+    named,
+    opened,
+)
 from enforcer.dataplane.namespaces import entered
-from enforcer.dataplane.netlink.wire import attributes, messages
+from enforcer.dataplane.netlink.wire import FAMILIES, attributes, messages
 from enforcer.errors import SystemRefused
 from enforcer.ruleset.names import TABLE
 
-_NETFILTER: Final = 12
 _ROUTE, _GET_LINK, _IFNAME, _STATISTICS = 0, 18, 3, 23  # NETLINK_ROUTE, RTM_GETLINK, IFLA_…
 _TWO: Final = struct.Struct("=QQ")
 _GET_CONNTRACK_STATS: Final = 1 << 8 | 5
-_NFT: Final = 10 << 8  # NFNL_SUBSYS_NFTABLES
-_GET_RULE, _GET_SET, _GET_ELEMENTS = _NFT | 7, _NFT | 10, _NFT | 13
 _REQUEST, _DUMP = 0x1, 0x300
 _ERROR, _DONE = 2, 3
 _HEADER: Final = struct.Struct("=IHHII")
-_ATTRIBUTE: Final = struct.Struct("=HH")
 _U64: Final = struct.Struct(">Q")
-_FAMILIES: Final = {"inet": 1, "netdev": 5}  # NFPROTO_…
 
 # Attribute numbers of linux/netfilter/nf_tables.h
-_TABLE = 1
 _RULE_CHAIN, _RULE_HANDLE, _RULE_EXPRESSIONS, _RULE_USERDATA = 2, 3, 4, 7
 _SET_NAME, _SET_HANDLE = 2, 16
 _LIST_SET, _LIST_ELEMENTS = 2, 3
@@ -72,8 +77,8 @@ def read(netns: str, only: Collection[str] | None = None) -> Reading:
     An object that is deleted meanwhile is left out, or read in part.
     """
     counts: dict[Origin, int] = {}
-    with _opened(netns) as asking:
-        for family in _FAMILIES:
+    with opened(netns) as asking:
+        for family in FAMILIES:
             for origin, packets in _counted(asking, family, only):
                 counts[origin] = counts.get(origin, 0) + packets
     return Reading(world(netns), counts)
@@ -81,7 +86,7 @@ def read(netns: str, only: Collection[str] | None = None) -> Reading:
 
 def by_key(netns: str, family: str, name: str) -> dict[bytes, int]:
     """Read the counters of one set's elements, by their keys as the kernel has them; no such set: nothing."""
-    with _opened(netns) as asking:
+    with opened(netns) as asking:
         return {key: packets for key, _, packets in _elements(asking, family, name)}
 
 
@@ -102,7 +107,7 @@ def interfaces(netns: str) -> dict[str, tuple[int, int]]:
 
 def used_conntrack(netns: str) -> tuple[int, int]:
     """Return how many connections a namespace tracks, and how many it can."""
-    with _opened(netns) as asking:
+    with opened(netns) as asking:
         asking.send(_HEADER.pack(20, _GET_CONNTRACK_STATS, _REQUEST, 1, 0) + bytes(4))
         for kind, _, _, body in messages(asking.recv(1 << 16)):
             if kind != _ERROR:
@@ -118,22 +123,15 @@ def world(netns: str) -> str:
         return f"{boot}/{os.stat('/proc/thread-self/ns/net').st_ino}"
 
 
-def _opened(netns: str) -> socket.socket:
-    with entered(netns):
-        made = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _NETFILTER)
-    made.settimeout(10)
-    return made
-
-
 def _counted(asking: socket.socket, family: str, only: Collection[str] | None) -> Iterator[tuple[Origin, int]]:
-    table = _named(_TABLE, TABLE)
-    chains = [b""] if only is None else [_named(_RULE_CHAIN, name) for name in only]
-    for body in (body for chain in chains for body in _dump(asking, _GET_RULE, family, table + chain)):
+    table = named(OF_TABLE, TABLE)
+    chains = [b""] if only is None else [named(_RULE_CHAIN, name) for name in only]
+    for body in (body for chain in chains for body in dump(asking, GET_RULE, family, table + chain)):
         rule = dict(attributes(body[4:]))
         if packets := _rule_packets(rule.get(_RULE_EXPRESSIONS, b"")):
             handle, label = int.from_bytes(rule[_RULE_HANDLE], "big"), _comment(rule.get(_RULE_USERDATA))
             yield Origin(_text(rule[_RULE_CHAIN]), handle, label), packets
-    for body in _dump(asking, _GET_SET, family, table):
+    for body in dump(asking, GET_SET, family, table):
         entry = dict(attributes(body[4:]))
         name, handle = _text(entry[_SET_NAME]), int.from_bytes(entry.get(_SET_HANDLE, b""), "big")
         if only is None or name in only:
@@ -143,10 +141,12 @@ def _counted(asking: socket.socket, family: str, only: Collection[str] | None) -
 
 def _elements(asking: socket.socket, family: str, name: str) -> Iterator[tuple[bytes, str, int]]:
     """Yield key, comment and packets of the elements that counted something."""
-    for body in _dump(asking, _GET_ELEMENTS, family, _named(_TABLE, TABLE) + _named(_LIST_SET, name)):
+    for body in dump(asking, GET_ELEMENTS, family, named(OF_TABLE, TABLE) + named(_LIST_SET, name)):
+        if body.count(NOTHING_COUNTED) == body.count(COUNTER):
+            continue  # most of them, and this is so much faster than to look at each
         listed = next((value for kind, value in attributes(body[4:]) if kind == _LIST_ELEMENTS), b"")
         for _, raw in attributes(listed):
-            if b"counter\0" not in raw:
+            if COUNTER not in raw or NOTHING_COUNTED in raw:
                 continue
             element = dict(attributes(raw))
             if packets := _element_packets(element):
@@ -162,14 +162,14 @@ def _element_packets(element: dict[int, bytes]) -> int:
 
 def _rule_packets(expressions: bytes) -> int:
     """Return what the first counter among expressions has counted."""
-    if b"counter\0" not in expressions:
+    if COUNTER not in expressions:
         return 0
     return next((packets for _, one in attributes(expressions) if (packets := _packets(one))), 0)
 
 
 def _packets(expression: bytes) -> int:
     parts = dict(attributes(expression))
-    if parts.get(_EXPRESSION_NAME) != b"counter\0":
+    if parts.get(_EXPRESSION_NAME) != COUNTER:
         return 0
     return int(_U64.unpack(dict(attributes(parts[_EXPRESSION_DATA]))[_COUNTER_PACKETS])[0])
 
@@ -183,28 +183,6 @@ def _comment(userdata: bytes | None) -> str:
             return _text(data[at + 2 : at + 2 + length])
         at += 2 + length
     return ""
-
-
-def _dump(asking: socket.socket, kind: int, family: str, body: bytes) -> Iterator[bytes]:
-    """Ask for a dump; no such table or set: nothing. One that a change interrupted may be incomplete."""
-    head = _HEADER.pack(_HEADER.size + 4 + len(body), kind, _REQUEST | _DUMP, 1, 0)
-    asking.send(head + bytes((_FAMILIES[family], 0, 0, 0)) + body)
-    found: list[bytes] = []
-    while True:
-        for answer, _, _, content in messages(asking.recv(1 << 18)):
-            if answer == _DONE:
-                return iter(found)
-            if answer == _ERROR:
-                number = -struct.unpack_from("=i", content)[0]
-                if number == 2:  # ENOENT
-                    return iter(())
-                raise SystemRefused(f"nftables' counters cannot be read ({os.strerror(number)})")
-            found.append(content)
-
-
-def _named(kind: int, name: str) -> bytes:
-    value = name.encode() + b"\0"
-    return _ATTRIBUTE.pack(_ATTRIBUTE.size + len(value), kind) + value + bytes(-len(value) % 4)
 
 
 def _text(value: bytes) -> str:

@@ -9,6 +9,7 @@ from scratch import Scratch
 from enforcer.agent.events.audit import Audit
 from enforcer.agent.events.mailbox import Mailbox, TablesUnknown
 from enforcer.agent.kernel import Nftables
+from enforcer.dataplane import listing
 from enforcer.ruleset import names
 
 pytestmark = pytest.mark.kernel
@@ -96,3 +97,19 @@ def test_a_namespace_that_went_away_is_told_of_by_others(auditing: Auditing) -> 
     namespaces.delete(auditing.scratch.name)
     auditing.audit.look()
     assert auditing.mailbox.empty()
+
+
+def test_what_counters_count_is_no_drift_and_other_elements_in_their_place_are(auditing: Auditing) -> None:
+    """Counters of rules and of elements; a changed value of one element among many."""
+    run = auditing.scratch.run
+    run("nft", f"add map inet {names.TABLE} x {{ type mark : mark; counter; }}")
+    run("nft", "add", "element", "inet", names.TABLE, "x", '{ 1 counter comment "a" : 1, 2 counter comment "b" : 2 }')
+    before = listing.digest(auditing.scratch.name)
+    run("nft", "delete", "element", "inet", names.TABLE, "x", "{ 1 }")
+    assert listing.digest(auditing.scratch.name) != before
+    counted = '{ 1 counter packets 7 bytes 99 comment "a" : 1 }'
+    run("nft", "add", "element", "inet", names.TABLE, "x", counted)
+    assert listing.digest(auditing.scratch.name) == before
+    run("nft", "delete", "element", "inet", names.TABLE, "x", "{ 1 }")
+    run("nft", "add", "element", "inet", names.TABLE, "x", '{ 1 counter comment "a" : 2 }')
+    assert listing.digest(auditing.scratch.name) != before

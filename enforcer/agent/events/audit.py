@@ -6,18 +6,13 @@ written cannot be compared with what is read (nft sorts and merges elements), on
 
 from __future__ import annotations
 
-import hashlib
 import threading
 from collections.abc import Callable
 from typing import Protocol
 
 from enforcer.agent.events.mailbox import Mailbox, TablesUnknown
-from enforcer.dataplane import libnftables, notices
+from enforcer.dataplane import listing, notices
 from enforcer.errors import EnforcerError
-from enforcer.ruleset.names import TABLE
-
-END_OF_OBJECT, DYNAMIC = "\n\t}\n", "\n\t\tflags dynamic"
-"""How a set, map or chain ends in nft's listing, and how a set says that packets fill it."""
 
 WHY = "our tables are not as they were listed before"
 
@@ -37,7 +32,7 @@ class Audit(threading.Thread):
     ) -> None:
         super().__init__(name="audit", daemon=True)
         self._ledger, self._mailbox, self._every, self._failed = ledger, mailbox, every, failed
-        self._listed: dict[str, tuple[int, bytes]] = {}
+        self._listed: dict[str, tuple[int, int]] = {}
         self._ending = threading.Event()
 
     def run(self) -> None:
@@ -60,7 +55,7 @@ class Audit(threading.Thread):
 
     def _compare(self, netns: str, count: int, last: int) -> None:
         before = notices.generation(netns)
-        digest = listed(netns)
+        digest = listing.digest(netns)
         if notices.generation(netns) != before or self._ledger.commits().get(netns) != (count, last):
             return  # something changed meanwhile: next time
         known = self._listed.get(netns)
@@ -69,10 +64,3 @@ class Audit(threading.Thread):
                 self._listed[netns] = (count, digest)
         elif known[1] != digest:
             self._mailbox.put(TablesUnknown(netns, WHY, certain=True))
-
-
-def listed(netns: str) -> bytes:
-    """Return a digest of our tables' listing in a namespace, without counters and sets that packets fill."""
-    text = "".join(libnftables.listing(netns, f"list table {family} {TABLE}") for family in ("inet", "netdev"))
-    kept = (block for block in text.split(END_OF_OBJECT) if DYNAMIC not in block)
-    return hashlib.blake2b(END_OF_OBJECT.join(kept).encode()).digest()
