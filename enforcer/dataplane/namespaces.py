@@ -108,18 +108,22 @@ def names(prefix: str = "") -> tuple[str, ...]:
 def create(netns: str) -> None:
     """Create a namespace under a name nobody uses; its loopback is down, as the kernel makes it."""
     path = _path(netns)
-    _share_directory()
-    try:
-        os.close(os.open(path, os.O_RDONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0))
-    except FileExistsError as error:
-        raise SystemRefused(f"network namespace {netns}: exists already; remove it first") from error
-    failures: list[OSError] = []
+    claimed: list[str] = []
+    failures: list[SystemRefused] = []
 
     def make() -> None:
+        """Do all of it in a thread: a Ctrl-C strikes the main one alone, and so never between lock and unlock."""
         try:
+            _share_directory()
+            os.close(os.open(path, os.O_RDONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0))
+            claimed.append(netns)
             _checked("unshare", _libc.unshare(_CLONE_NEWNET))
             _mount("/proc/thread-self/ns/net", str(path), _MS_BIND)
+        except FileExistsError:
+            failures.append(SystemRefused(f"network namespace {netns}: exists already; remove it first"))
         except OSError as error:
+            failures.append(SystemRefused(f"network namespace {netns}: cannot be created ({error}); are you root?"))
+        except SystemRefused as error:
             failures.append(error)
 
     maker = threading.Thread(target=make, name=f"create-{netns}")
@@ -127,11 +131,12 @@ def create(netns: str) -> None:
         maker.start()
         maker.join()
         if failures:
-            raise SystemRefused(f"network namespace {netns}: cannot be created ({failures[0]}); are you root?")
+            raise failures[0]
     except BaseException:
         if maker.ident is not None:
             maker.join()  # else it would mount what is deleted here
-        delete(netns)
+        if claimed:
+            delete(netns)
         raise
 
 
