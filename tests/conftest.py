@@ -6,6 +6,7 @@ Modules beside this file (`policies`, `first_match`, `judge`, `tracer`, …) can
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator
 
 import pytest
@@ -17,6 +18,9 @@ settings.register_profile("enforcer", deadline=None, suppress_health_check=[Heal
 settings.register_profile("mutants", settings.get_profile("enforcer"), derandomize=True, database=None)
 settings.register_profile("mutants", settings.get_profile("mutants"), phases=(Phase.explicit, Phase.generate))
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "enforcer"))
+
+# What a shell starts in the background is told to ignore Ctrl-C, and so would be all that tests start and interrupt.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
