@@ -28,11 +28,10 @@ from enforcer.dataplane.dumps import (
     NOTHING_COUNTED,
     OF_TABLE,
     dump,
-    named,
     opened,
 )
 from enforcer.dataplane.namespaces import entered
-from enforcer.dataplane.netlink.wire import FAMILIES, attributes, messages
+from enforcer.dataplane.netlink.wire import FAMILIES, attributes, messages, text
 from enforcer.errors import SystemRefused
 from enforcer.ruleset.names import TABLE
 
@@ -124,8 +123,8 @@ def world(netns: str) -> str:
 
 
 def _counted(asking: socket.socket, family: str, only: Collection[str] | None) -> Iterator[tuple[Origin, int]]:
-    table = named(OF_TABLE, TABLE)
-    chains = [b""] if only is None else [named(_RULE_CHAIN, name) for name in only]
+    table = text(OF_TABLE, TABLE)
+    chains = [b""] if only is None else [text(_RULE_CHAIN, name) for name in only]
     for body in (body for chain in chains for body in dump(asking, GET_RULE, family, table + chain)):
         rule = dict(attributes(body[4:]))
         if packets := _rule_packets(rule.get(_RULE_EXPRESSIONS, b"")):
@@ -141,7 +140,7 @@ def _counted(asking: socket.socket, family: str, only: Collection[str] | None) -
 
 def _elements(asking: socket.socket, family: str, name: str) -> Iterator[tuple[bytes, str, int]]:
     """Yield key, comment and packets of the elements that counted something."""
-    for body in dump(asking, GET_ELEMENTS, family, named(OF_TABLE, TABLE) + named(_LIST_SET, name)):
+    for body in dump(asking, GET_ELEMENTS, family, text(OF_TABLE, TABLE) + text(_LIST_SET, name)):
         if body.count(NOTHING_COUNTED) == body.count(COUNTER):
             continue  # most of them, and this is so much faster than to look at each
         listed = next((value for kind, value in attributes(body[4:]) if kind == _LIST_ELEMENTS), b"")

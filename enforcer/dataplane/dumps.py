@@ -1,7 +1,7 @@
 """Dumps of nftables' objects over netlink, message by message, and what a counter looks like in them.
 
     with opened("router") as asking:
-        for body in dump(asking, GET_RULE, "inet", named(OF_TABLE, TABLE)): …
+        for body in dump(asking, GET_RULE, "inet", text(OF_TABLE, TABLE)): …
 
 Read only. A dump that a change interrupts may be incomplete; whoever needs to know reads nftables' number before and
 after (`notices.generation`).
@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from enforcer.dataplane.namespaces import entered
-from enforcer.dataplane.netlink.wire import FAMILIES, SUBSYSTEM, message, messages, text
+from enforcer.dataplane.netlink.wire import FAMILIES, SUBSYSTEM, message, messages
 from enforcer.errors import SystemRefused
 
 _NETFILTER: Final = 12
@@ -41,11 +41,6 @@ def opened(netns: str) -> socket.socket:
         made = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _NETFILTER)
     made.settimeout(10)
     return made
-
-
-def named(kind: int, name: str) -> bytes:
-    """Say whose objects are asked for."""
-    return text(kind, name)
 
 
 def dump(asking: socket.socket, kind: int, family: str, body: bytes) -> Iterator[bytes]:

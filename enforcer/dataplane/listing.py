@@ -27,10 +27,9 @@ from enforcer.dataplane.dumps import (
     NOTHING_COUNTED,
     OF_TABLE,
     dump,
-    named,
     opened,
 )
-from enforcer.dataplane.netlink.wire import FAMILIES, attributes
+from enforcer.dataplane.netlink.wire import FAMILIES, attributes, text
 from enforcer.ruleset.names import TABLE
 
 _SET_NAME, _SET_FLAGS, _EVAL = 2, 3, 0x20  # NFTA_SET_…, NFT_SET_EVAL
@@ -58,7 +57,7 @@ def digest(netns: str) -> int:
 
 def _told(asking: socket.socket, family: str) -> Iterator[bytes]:
     """Yield what tells an object or an element apart; of each its whole content, and a rule's handle and place."""
-    ours = named(OF_TABLE, TABLE)
+    ours = text(OF_TABLE, TABLE)
     for kind, changing in ((GET_CHAIN, (_CHAIN_USE, _CHAIN_COUNTERS)), (GET_OBJECT, (_OBJECT_USE,))):
         for body in dump(asking, kind, family, ours):
             if ours in body:  # the kernel tells of all tables' chains
@@ -70,7 +69,7 @@ def _told(asking: socket.socket, family: str) -> Iterator[bytes]:
         parts = dict(attributes(body[_HEADER:]))
         (flags,) = _WORD.unpack(parts.get(_SET_FLAGS, bytes(4)))
         if not flags & _EVAL:
-            yield from _elements(asking, family, ours + named(_LIST_SET, parts[_SET_NAME].rstrip(b"\0").decode()))
+            yield from _elements(asking, family, ours + text(_LIST_SET, parts[_SET_NAME].rstrip(b"\0").decode()))
 
 
 def _elements(asking: socket.socket, family: str, whose: bytes) -> Iterator[bytes]:
