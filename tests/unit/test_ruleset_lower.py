@@ -33,7 +33,14 @@ from enforcer.ruleset.nft import (
 )
 from enforcer.ruleset.nics import link_local
 from enforcer.ruleset.policies import classifier, spliced_hosts
-from enforcer.ruleset.stamps import stamp_bits
+from enforcer.ruleset.stamps import (
+    cut_bits,
+    generation_mask,
+    last_generation,
+    reached_bits,
+    stamp_bits,
+    through_bits,
+)
 
 RULES = """
 security_groups:
@@ -266,6 +273,18 @@ def test_the_generation_is_shifted_into_the_mask_and_must_fit_it():
     for generation in (0, 63, 64, -1):  # all bits set: a flow that was revoked
         with pytest.raises(ValueError, match="does not fit"):
             stamp_bits(program.marks, generation)
+
+
+@pytest.mark.parametrize("mask", ["0xffffff00", "0x00ff0000", "0x0000ff00"])
+def test_marks_of_flows_that_meet_a_forwarder_are_in_the_mask_and_no_stamp_whole_or_half(mask: str):
+    marks = compiled(three_hosts(f"marks: {{connection_mask: {mask}}}")).marks
+    low = marks.connection_mask & -marks.connection_mask
+    special = [reached_bits(marks), through_bits(marks), cut_bits(marks), marks.connection_mask]
+    assert len({*special}) == 4
+    assert all(each & ~marks.connection_mask == 0 for each in special)
+    stamp = stamp_bits(marks, last_generation(marks))
+    assert not {stamp, stamp | low, stamp | low << 1} & {*special}
+    assert {each & generation_mask(marks) for each in special} == {generation_mask(marks)}
 
 
 def test_a_link_local_address_is_made_of_the_mac():
