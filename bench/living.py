@@ -25,6 +25,13 @@ PATIENCE = 120.0
 KILOBYTE = 1024
 
 
+def request(method: str, path: str, body: object = None) -> bytes:
+    """Return the bytes of a request."""
+    content = body if isinstance(body, bytes) else b"" if body is None else json.dumps(body).encode()
+    head = f"{method} {path} HTTP/1.1\r\nhost: enforcer\r\ncontent-type: application/json\r\n"
+    return f"{head}content-length: {len(content)}\r\n\r\n".encode() + content
+
+
 class Caller:
     """One connection to the daemon's socket."""
 
@@ -41,9 +48,19 @@ class Caller:
 
     def ask(self, method: str, path: str, body: object = None) -> dict[str, Any]:
         """Ask, and return the answer; anything but success is an error of the measurement."""
-        content = body if isinstance(body, bytes) else b"" if body is None else json.dumps(body).encode()
-        head = f"{method} {path} HTTP/1.1\r\nhost: enforcer\r\ncontent-type: application/json\r\n"
-        self._socket.sendall(f"{head}content-length: {len(content)}\r\n\r\n".encode() + content)
+        self.send(request(method, path, body))
+        return self.answer()
+
+    def send(self, asked: bytes) -> None:
+        """Send a whole request."""
+        self._socket.sendall(asked)
+
+    def fileno(self) -> int:
+        """Return the descriptor to wait on."""
+        return self._socket.fileno()
+
+    def answer(self) -> dict[str, Any]:
+        """Return the answer to what was sent."""
         said = b""
         while b"\r\n\r\n" not in said:
             said += self._more()

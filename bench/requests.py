@@ -3,48 +3,45 @@
     unshare --net python -m bench.requests --nics 2000 --lists 100
 
 One caller after the other first: a member more and less, an entry of an address group, a rule switched on and off, in
-turns; an answer that changes nothing, for what HTTP alone takes. Of each request the daemon's own figure for its commit
-is told apart from the rest: HTTP, judging, the store and its disk, and the way between threads. Then eight callers, who
-together aim at 1,000 edits a second: each must learn its revision, none may be lost, and the history must have them in
-the order in which each caller asked. Milliseconds; memory of the daemon with all that it has loaded.
+turns; an answer that changes nothing, for what HTTP alone takes. Beside the answer, which waits for the disk, is when
+the change was in force: when this process heard the kernel tell of the last transaction before the answer. The daemon's
+own figure for its commit, and what a flush of this disk takes by itself, say where the time goes.
+
+Then a crowd (`bench.crowd`): eight connections that together aim at 1,000 edits a second, then 8, 32 and 64 as fast as
+they can. Each must learn its revision, none may be lost, and the history must have them in the order in which each
+connection asked. Milliseconds; memory of the daemon with all that it has loaded.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
+import select
 import tempfile
-import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from bench.cold import links
+from bench.crowd import Crowd, groups_of
 from bench.edits import with_addresses
 from bench.estate import REMOTES, document, far
-from bench.living import Caller, Living, daemon
+from bench.living import Caller, Living, daemon, request
 from bench.report import host
+from bench.spread import Figures, spread
+from enforcer.dataplane.notices import TableSocket
 
-CALLERS = 8
+CROWDS = (8, 32, 64)
+"""How many connections ask at once."""
+
 WANTED = 1000
-PAGE = 1000
-Figures = dict[str, float]
+FLUSHED = 12 << 10
 Change = Callable[[int], tuple[str, str, object]]
 """What turn N asks for: method, path, body."""
-
-
-def spread(milliseconds: list[float]) -> Figures:
-    """Return p50 and p99."""
-    ordered = sorted(milliseconds)
-    return {"p50": round(ordered[len(ordered) // 2], 3), "p99": round(ordered[int(len(ordered) * 0.99)], 3)}
-
-
-def groups_of(number: int, turn: int) -> tuple[str, str, object]:
-    """Let instance `number` of another host leave the group of thousands, or join it again."""
-    rest = f"m-{1 + number % 11}"
-    return "PUT", f"/v1/nics/far-1-{number}/security_groups", {"security_groups": [rest, "m-0"][: 1 + turn % 2]}
 
 
 def changes(lists: int) -> dict[str, Change]:
@@ -67,102 +64,70 @@ EVERY = {"a rule, on or off": 10}
 """How many turns there are to one of a change that takes longer."""
 
 
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What one request took: milliseconds to the answer, to the last transaction before it, and of the daemon's CPU."""
+
+    answered: float
+    in_force: float
+    cpu: float
+    answer: dict[str, Any]
+
+
 def alone(living: Living, lists: int, turns: int) -> dict[str, Any]:
-    """Ask for one change after the other, each kind in turns; what HTTP and the store add is told apart."""
-    taken: dict[str, list[tuple[float, float, dict[str, Any]]]] = {}
-    with Caller(living.socket) as caller:
+    """Ask for one change after the other, each kind in turns."""
+    taken: dict[str, list[Taken]] = {}
+    with Caller(living.socket) as caller, TableSocket("") as tables:
         for turn in range(turns):
             for name, change in changes(lists).items():
                 every = EVERY.get(name, 1)
                 if turn % every == 0:
-                    taken.setdefault(name, []).append(timed(living, caller, change(turn // every)))
+                    taken.setdefault(name, []).append(timed(living, caller, tables, change(turn // every)))
     commits = living.commits()
     return {name: _figures(each, commits) for name, each in taken.items()}
 
 
-def timed(living: Living, caller: Caller, asked: tuple[str, str, object]) -> tuple[float, float, dict[str, Any]]:
-    """Ask once; return milliseconds of wall clock and of the daemon's CPU, and the answer."""
-    cpu, begun = living.cpu(), time.perf_counter()
-    answer = caller.ask(*asked)
-    took = (time.perf_counter() - begun) * 1e3
-    used = (sum(living.cpu().values()) - sum(cpu.values())) * 1e3
+def timed(living: Living, caller: Caller, tables: TableSocket, asked: tuple[str, str, object]) -> Taken:
+    """Ask once, and hear meanwhile what the kernel tells of its tables."""
+    wanted = request(*asked)
+    poll = select.poll()
+    poll.register(caller, select.POLLIN)
+    poll.register(tables, select.POLLIN)
+    tables.read()
+    cpu, begun, heard = living.cpu(), time.perf_counter(), 0.0
+    caller.send(wanted)
+    while caller.fileno() not in (ready := [descriptor for descriptor, _ in poll.poll()]):
+        heard = time.perf_counter()
+        tables.read()
+    if tables.fileno() in ready and not heard:
+        heard = time.perf_counter()
+    answer = caller.answer()
+    took = time.perf_counter() - begun
+    used = sum(living.cpu().values()) - sum(cpu.values())
     assert answer["outcome"] == "in_force", answer
-    return took, used, answer
+    return Taken(took * 1e3, max(0.0, heard - begun) * 1e3, used * 1e3, answer)
 
 
-def _figures(taken: list[tuple[float, float, dict[str, Any]]], commits: dict[int, float]) -> dict[str, Any]:
-    found: dict[str, Any] = {"request to answer": spread([took for took, _, _ in taken])}
-    of = [(took, commits[answer["revision"]]) for took, _, answer in taken if answer["changed"]]
+def _figures(taken: list[Taken], commits: dict[int, float]) -> dict[str, Any]:
+    found: dict[str, Any] = {"request to answer": spread([each.answered for each in taken])}
+    of = [each for each in taken if each.answer["changed"]]
     if of:
-        found["commit"] = spread([commit for _, commit in of])
-        found["the rest"] = spread([took - commit for took, commit in of])
-    return found | {"cpu": round(sorted(used for _, used, _ in taken)[len(taken) // 2], 3)}
+        found["request to in force"] = spread([each.in_force for each in of])
+        found["commit"] = spread([commits[each.answer["revision"]] for each in of])
+    return found | {"cpu": round(sorted(each.cpu for each in taken)[len(taken) // 2], 3)}
 
 
-# --- several callers at once ------------------------------------------------------------------------------------------
-
-
-class Crowd:
-    """Callers at once, each with an instance of its own; `rate` 0: as fast as answers come."""
-
-    def __init__(self, living: Living, edits: int, rate: float) -> None:
-        self._living, self._edits, self._rate = living, edits - edits % 2, rate  # what one edit does, the next undoes
-        self.learned: list[list[int]] = [[] for _ in range(CALLERS)]
-        self.waited: list[float] = []
-        self._begun = 0.0
-
-    def run(self) -> dict[str, Any]:
-        """Let all ask, wait for all answers, and look whether they are what happened."""
-        threads = [threading.Thread(target=self._asking, args=(who,)) for who in range(CALLERS)]
-        cpu, self._begun = self._living.cpu(), time.perf_counter() + 0.1
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        took, used = time.perf_counter() - self._begun, self._living.cpu()
-        self._compare()
-        done = CALLERS * self._edits
-        commits = self._living.commits()
-        merged = len({commits[number] for each in self.learned for number in each})
-        busy = {name: round((used[name] - cpu.get(name, 0.0)) / done * 1e3, 3) for name in used}
-        return {
-            "edits": done,
-            "edits/s": round(done / took),
-            "edits of a commit": round(done / merged, 1),
-            "request to answer": spread(self.waited),
-            "cpu of an edit": {name: each for name, each in busy.items() if each >= 0.001},
-        }
-
-    def _asking(self, who: int) -> None:
-        """Ask for one edit after the other, each at its time, or later if the one before is not answered yet."""
-        with Caller(self._living.socket) as caller:
-            for edit in range(self._edits):
-                due = self._begun + (edit + who / CALLERS) * CALLERS / self._rate if self._rate else self._begun
-                time.sleep(max(0.0, due - time.perf_counter()))
-                method, path, body = groups_of(100 + who, edit)
-                begun = time.perf_counter()
-                answer = caller.ask(method, f"{path}?message={who}.{edit}", body)
-                self.waited.append((time.perf_counter() - begun) * 1e3)
-                assert answer["changed"], answer
-                assert answer["outcome"] == "in_force", answer
-                self.learned[who].append(answer["revision"])
-
-    def _compare(self) -> None:
-        """Hold what callers learned against the history: all are there, and in the order of each caller."""
-        everything = sorted(number for each in self.learned for number in each)
-        assert everything == list(range(everything[0], everything[0] + CALLERS * self._edits)), "none is lost"
-        written = {each["revision"]: each for each in self._history(everything[0], everything[-1])}
-        for who, numbers in enumerate(self.learned):
-            assert numbers == sorted(numbers), "in order"
-            said = [(written[number]["message"], written[number]["outcome"]) for number in numbers]
-            assert said == [(f"{who}.{edit}", "in_force") for edit in range(self._edits)]
-
-    def _history(self, first: int, last: int) -> Iterator[dict[str, Any]]:
-        with Caller(self._living.socket) as caller:
-            while last >= first:
-                page = caller.ask("GET", f"/v1/revisions?most={PAGE}&before={last + 1}")["revisions"]
-                yield from page
-                last = page[-1]["revision"] - 1
+def flushes(directory: Path, turns: int = 200) -> Figures:
+    """Return what it takes to flush some kilobytes to this disk, as the store does before it answers."""
+    taken: list[float] = []
+    with (directory / "flushed").open("w+b", buffering=0) as file:
+        for turn in range(turns):
+            file.seek(turn % 64 * FLUSHED)
+            file.write(os.urandom(FLUSHED))
+            begun = time.perf_counter()
+            os.fdatasync(file.fileno())
+            taken.append((time.perf_counter() - begun) * 1e3)
+    return spread(taken)
 
 
 # --- one size ---------------------------------------------------------------------------------------------------------
@@ -175,16 +140,19 @@ def requests(nics: int, lists: int, members: int, turns: int, edits: int) -> dic
     written["ecs"] += [far(number, [f"m-{1 + number}"], net=2) for number in range(REMOTES - 1)]
     text = json.dumps(written).encode()
     with ExitStack() as stack:
-        living = stack.enter_context(daemon(Path(stack.enter_context(tempfile.TemporaryDirectory()))))
+        directory = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        living = stack.enter_context(daemon(directory))
         memory = {"nothing loaded": living.resident()}
         with Caller(living.socket) as caller:
             begun = time.perf_counter()
             caller.ask("PUT", "/v1/policy", text)
             applied = time.perf_counter() - begun
         memory["in force"] = living.resident()
+        flushed = flushes(directory)
         one = alone(living, lists, turns)
-        aimed = Crowd(living, edits, WANTED).run()
-        fastest = Crowd(living, edits, 0).run()
+        crowds = {f"{CROWDS[0]} connections, {WANTED} edits/s aimed at": Crowd(living, CROWDS[0], edits, WANTED).run()}
+        for many in CROWDS:
+            crowds[f"{many} connections, as fast as they can"] = Crowd(living, many, edits).run()
         memory["after all edits"] = living.resident()
     return {
         "nics": nics,
@@ -192,8 +160,8 @@ def requests(nics: int, lists: int, members: int, turns: int, edits: int) -> dic
         "members": members,
         "apply, s": round(applied, 2),
         "milliseconds": one,
-        f"{CALLERS} callers, {WANTED} edits/s aimed at": aimed,
-        f"{CALLERS} callers, as fast as they can": fastest,
+        "flush": flushed,
+        **crowds,
         "resident, MB": memory,
     }
 
@@ -201,7 +169,7 @@ def requests(nics: int, lists: int, members: int, turns: int, edits: int) -> dic
 def main() -> None:
     """Print the document of one size; keep it in `--into` beside what is there."""
     parser = argparse.ArgumentParser(prog="python -m bench.requests", description="Measure requests to the daemon.")
-    for name, default in (("nics", 2000), ("lists", 100), ("members", 6000), ("turns", 300), ("edits", 500)):
+    for name, default in (("nics", 2000), ("lists", 100), ("members", 6000), ("turns", 300), ("edits", 4000)):
         parser.add_argument(f"--{name}", type=int, default=default)
     parser.add_argument("--into", type=Path, help="a document to keep it in, under `requests` and the number of NICs")
     wanted = parser.parse_args()
