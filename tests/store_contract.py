@@ -32,6 +32,8 @@ class StoreContract(RuleBasedStateMachine):
     def empty(self) -> None:
         self.store = self.make()
         self.revisions: list[Revision] = []
+        self.followed: list[Revision] = []
+        self.store.follow(0, self.followed.append)
         self.notes: dict[str, tuple[str, int]] = {}
 
     # --- the model ---
@@ -116,6 +118,7 @@ class StoreContract(RuleBasedStateMachine):
     @rule()
     def close_and_open(self) -> None:
         self.store = self.opened_again(self.store)
+        self.store.follow(len(self.revisions), self.followed.append)
 
     # --- what must be so ---
 
@@ -142,9 +145,16 @@ class StoreContract(RuleBasedStateMachine):
             self.store.revision(len(self.revisions) + 1)
 
     @invariant()
-    def watches_see_each_revision_once_and_in_order(self) -> None:
+    def who_follows_hears_each_revision_once_and_in_order(self) -> None:
         for after in {0, len(self.revisions) // 2, len(self.revisions)}:
-            assert list(self.store.watch(after, timeout=0)) == self.revisions[after:]
+            heard: list[Revision] = []
+            self.store.follow(after, heard.append)
+            assert heard == self.revisions[after:]
+        assert [each.number for each in self.followed] == [each.number for each in self.revisions]
+
+    @rule()
+    def tend(self) -> None:
+        self.store.tend()
 
     @invariant()
     def notes_are_kept(self) -> None:

@@ -1,6 +1,6 @@
 """The daemon: its parts put together, and its life from start to stop.
 
-store ◀──▶ loop ◀── mailbox ◀── proposals, listener, audit            API ◀──▶ store
+store ◀──▶ loop ◀── mailbox ◀── store, listener, audit            API ◀──▶ store
 
 SIGTERM, SIGINT  stop: the rules stay in the kernel (S19)
 SIGHUP           read the configuration again
@@ -22,8 +22,7 @@ from enforcer.agent.config import Config
 from enforcer.agent.desired import Desired
 from enforcer.agent.events.audit import Audit
 from enforcer.agent.events.listener import Listener
-from enforcer.agent.events.mailbox import Mailbox, Stop
-from enforcer.agent.events.proposals import Proposals
+from enforcer.agent.events.mailbox import Mailbox, Proposed, Stop
 from enforcer.agent.faults import Faults
 from enforcer.agent.kernel import Nftables
 from enforcer.agent.loop import Loop
@@ -87,14 +86,15 @@ class Daemon:
         seeing.counting.begin()
         loop.begin()
         seeing.start(lambda: loop.in_force[1].policy, loop.namespaces, self._config)
-        proposals, failed = Proposals(store, mailbox, loop.last, self._observer.failed), self._observer.failed
+        failed = self._observer.failed
         beside = (
             Audit(kernel, mailbox, lambda: self._config.audit_seconds, failed),
             Copying(place(self._config.store), lambda: _copied(loop), failed),
         )
         looping = threading.Thread(target=self._loop, args=(loop,), name="loop")
         api = self._serve(store, self._config, loop, (router_of(seeing),)) if self._serve else None
-        for part in (looping, proposals, *beside):
+        store.follow(loop.last, lambda revision: mailbox.put(Proposed(revision)))
+        for part in (looping, *beside):
             part.start()
         if api:
             api.start()
@@ -104,7 +104,6 @@ class Daemon:
         self._notify.stopping()
         if api:
             api.end()
-        proposals.end()
         mailbox.put(Stop())
         looping.join()
         for last in (*beside, listener, seeing):

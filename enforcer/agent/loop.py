@@ -6,7 +6,8 @@ What holds if we crash right after each step of a change:
 1. Take: revisions are in the store as proposed. The next life finds them there.
 2. Compile, commit: the kernel has all of a namespace's change or nothing of it (`dataplane.commit`). The next life
    puts what is in force and what is proposed in force, whole, and settles it.
-3. Settle: the store says that it is in force, on the disk. Only then does the caller hear of it.
+3. Settle: the store says that it is in force, on the disk. Only then does the caller hear of it. The next change is not
+   kept waiting for that (`settling`).
 
 A revision that is refused – by the model, an interface or the kernel – is settled as refused, and what it did to other
 namespaces is undone. Of a burst that is refused, halves are tried, so that only the guilty revision is refused.
@@ -101,7 +102,7 @@ class Loop:
         self._read, self._passed, self._alive = desired, passed, alive
         self._compile = compile_ or Compiler().compile
         self._places = Places(kernel, eyes, observer)
-        self._settling = Settling(store, self._failed)
+        self._settling = Settling(store, self._failed, passed)
         self._status = Status()
         self._events: deque[Event] = deque()
         self._proposed: deque[Revision] = deque()
@@ -141,8 +142,9 @@ class Loop:
 
     def run(self) -> None:
         """Take rounds until a Stop; the rules stay in the kernel (S19)."""
-        while self.round(BEAT):
-            pass
+        with self._settling.beside():
+            while self.round(BEAT):
+                pass
 
     def round(self, most: float) -> bool:
         """Wait for something to happen, at most some seconds, and do what is to be done; False: stop."""
@@ -158,7 +160,7 @@ class Loop:
                 self._hear(event)
             for step in tuple(decide(self._places.all, [each.number for each in self._proposed], time.monotonic())):
                 self._take(step)
-            self._settling.flush()
+            self._settling.retry()
             self._publish_when_due()
             if not self._proposed and self._mailbox.empty():
                 self._kernel.tidy()
@@ -264,7 +266,6 @@ class Loop:
         self._desired, self._program, self._revision = desired, program, numbers[-1]
         self.in_force = (self._revision, desired)
         self._settling.settle(numbers, Outcome.IN_FORCE, closed_yet(self._places.all.values()))
-        self._passed("settled")
         self._observer.committed(numbers, committed, took)
         self._status.changed = True
 

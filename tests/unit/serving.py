@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import queue
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -35,21 +36,20 @@ class Settler(threading.Thread):
     def __init__(self, store: SqliteStore, refuses: Callable[[Revision], str]) -> None:
         super().__init__(daemon=True)
         self._store, self._refuses = store, refuses
-        self._ending = threading.Event()
+        self._proposed: queue.SimpleQueue[Revision | None] = queue.SimpleQueue()
         self._last = store.history(most=1)[0].number if store.history(most=1) else 0
         self.may = threading.Event()
         self.may.set()
 
     def run(self) -> None:
-        while not self._ending.is_set():
-            for revision in self._store.watch(self._last, timeout=0.05):
-                self.may.wait(20)
-                self._last = revision.number
-                why = self._refuses(revision)
-                self._store.settle([revision.number], Outcome.REFUSED if why else Outcome.IN_FORCE, why)
+        self._store.follow(self._last, self._proposed.put)
+        while (revision := self._proposed.get()) is not None:
+            self.may.wait(20)
+            why = self._refuses(revision)
+            self._store.settle([revision.number], Outcome.REFUSED if why else Outcome.IN_FORCE, why)
 
     def end(self) -> None:
-        self._ending.set()
+        self._proposed.put(None)
         self.may.set()
         self.join()
 

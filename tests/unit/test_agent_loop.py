@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from agent_stage import NETWORK, SSH, WEB, Stage, World, ecs, group
 
-from enforcer.agent.events.mailbox import Stop, TablesUnknown
-from enforcer.agent.events.proposals import Proposals
+from enforcer.agent import settling
+from enforcer.agent.events.mailbox import Proposed, Stop, TablesUnknown
 from enforcer.agent.loop import MOST_ODDITIES
 from enforcer.agent.store import Outcome
 from enforcer.ruleset import Ruleset, render
@@ -180,6 +180,49 @@ def test_what_the_store_cannot_write_is_settled_later(
     assert "no space" in running.status()["errors"][-1]["why"]
     running.rounds()
     assert running.outcome(number).outcome is Outcome.IN_FORCE
+
+
+def test_the_next_commit_does_not_wait_for_the_disk_that_an_earlier_one_waits_for(
+    running: Stage, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is acknowledged is on the disk, all of it in order; meanwhile the kernel has the next change already."""
+    flush, slow, at_the_disk = running.store._flush, threading.Event(), threading.Event()
+
+    def flushed() -> None:
+        at_the_disk.set()
+        slow.wait(10)
+        flush()
+
+    monkeypatch.setattr(running.store, "_flush", flushed)
+    looping = threading.Thread(target=running.loop.run)
+    looping.start()
+    first = running.propose(group("Sg-A", WEB))
+    assert at_the_disk.wait(10)
+    second = running.propose(group("Sg-A", {**WEB, "multiport": 1234}))
+    while not speaks_of(world.in_force[""], 1234):
+        assert looping.is_alive()
+        time.sleep(0.001)
+    told: list[int] = []
+    running.store.when_settled(second, lambda revision: told.append(revision.number))
+    assert not told, "in force, and nobody was told that it stays so"
+    running.mailbox.put(Stop())
+    slow.set()
+    looping.join()
+    assert told == [second]
+    assert {running.outcome(number).outcome for number in (first, second)} == {Outcome.IN_FORCE}
+
+
+def test_the_store_tends_to_itself_when_nothing_is_to_be_settled(
+    running: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tended = threading.Event()
+    monkeypatch.setattr(settling, "IDLE", 0.01)
+    monkeypatch.setattr(running.store, "tend", tended.set)
+    looping = threading.Thread(target=running.loop.run)
+    looping.start()
+    assert tended.wait(10)
+    running.mailbox.put(Stop())
+    looping.join()
 
 
 # --- interfaces -------------------------------------------------------------------------------------------------------
@@ -393,7 +436,7 @@ def test_a_thousand_edits_of_several_clients_arrive_in_order_and_each_learns_its
 ) -> None:
     """None is lost, and they are merged: far fewer commits than edits."""
     world.calls.clear()
-    proposals = Proposals(running.store, running.mailbox, running.loop.last + 1, running.notes.failed)
+    running.store.follow(running.loop.last + 1, lambda revision: running.mailbox.put(Proposed(revision)))
     looping = threading.Thread(target=running.loop.run)
     learned: dict[int, list[int]] = {client: [] for client in range(4)}
 
@@ -407,14 +450,13 @@ def test_a_thousand_edits_of_several_clients_arrive_in_order_and_each_learns_its
             learned[client].append(number)
 
     clients = [threading.Thread(target=edit, args=(client,)) for client in learned]
-    for thread in (proposals, looping, *clients):
+    for thread in (looping, *clients):
         thread.start()
     for thread in clients:
         thread.join()
     running.store.settled(max(map(max, learned.values())), 30.0)
     running.mailbox.put(Stop())
     looping.join()
-    proposals.end()
     numbers = sorted(number for each in learned.values() for number in each)
     assert len(numbers) == len(set(numbers)) == 1000
     assert all(each == sorted(each) for each in learned.values())

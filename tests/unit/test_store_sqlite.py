@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import queue
 import shutil
 import signal
 import sqlite3
@@ -17,8 +18,20 @@ import pytest
 from hypothesis import settings
 from store_contract import StoreContract
 
-from enforcer.agent.store import Author, Change, Conflict, Keep, Outcome, SqliteStore, Store, StoreFailed, opening
+from enforcer.agent.store import (
+    Author,
+    Change,
+    Conflict,
+    Keep,
+    Outcome,
+    Revision,
+    SqliteStore,
+    Store,
+    StoreFailed,
+    opening,
+)
 from enforcer.agent.store import UnknownRevision as Unknown
+from enforcer.agent.store.sqlite import COMPACT_AT_LAST, COMPACT_EVERY
 
 ME = Author(1000)
 
@@ -227,11 +240,12 @@ def test_proposals_of_many_threads_come_one_after_the_other_and_none_is_lost(pat
     learned: list[int] = []
 
     def settling() -> None:
-        for revision in store.watch(0, timeout=10):
+        proposed: queue.SimpleQueue[Revision] = queue.SimpleQueue()
+        store.follow(0, proposed.put)
+        while len(seen) < 400:
+            revision = proposed.get(timeout=10)
             seen.append(revision.number)
             store.settle([revision.number], Outcome.IN_FORCE)
-            if len(seen) == 400:
-                return
 
     def changing(who: int) -> None:
         for number in range(50):
@@ -279,6 +293,30 @@ def test_what_is_published_is_gone_with_the_process(path: Path):
     assert store.published("status") == "fine"
     store.close()
     assert SqliteStore(path).published("status") is None
+
+
+# --- what it does when it has time ---
+
+
+def test_an_idle_moment_copies_the_journal_into_the_file_and_drops_what_is_old(path: Path, tmp_path: Path):
+    store = SqliteStore(path, keep=Keep(most=10, days=90, least=2))
+    many = range(COMPACT_EVERY)
+    for number in many:
+        store.propose([Change("a", str(number))], author=ME)
+    store.settle([number + 1 for number in many], Outcome.IN_FORCE)
+    assert len(store.history(most=2 * COMPACT_EVERY)) == COMPACT_EVERY, "nobody who waits for an answer waits for that"
+    store.tend()
+    assert len(store.history(most=2 * COMPACT_EVERY)) == 10
+    alone = shutil.copy(path, tmp_path / "without-its-journal.db")
+    assert sqlite3.connect(alone).execute("SELECT max(number) FROM revisions").fetchone() == (COMPACT_EVERY,)
+
+
+def test_a_store_that_is_never_idle_drops_what_is_old_all_the_same(path: Path):
+    store = SqliteStore(path, keep=Keep(most=10, days=90, least=2))
+    for _ in range(COMPACT_AT_LAST):
+        store.propose([], author=ME)
+    store.settle(range(1, COMPACT_AT_LAST + 1), Outcome.IN_FORCE)
+    assert len(store.history(most=COMPACT_AT_LAST)) == 10
 
 
 # --- how much history is kept ---

@@ -3,6 +3,5 @@ others do to our tables. Everything reaches the loop through one mailbox.
 
 mailbox    the kinds of events, and the box
 listener   the thread that hears the kernel
-proposals  the thread that hears the store
 audit      the thread that compares the kernel's listing with its own earlier one
 """

@@ -27,6 +27,18 @@ DELETE FROM changes WHERE revision <= ? AND EXISTS (
 """
 
 
+def droppable(connection: sqlite3.Connection, keep: Keep, last: int, head: int, now: float) -> int:
+    """Return the highest revision that need not be kept; below the head and below all that is not settled."""
+    old = _number(connection, "SELECT max(number) FROM revisions WHERE at < ?", now - keep.days * 86400)
+    floor = min(max(old, last - keep.most), last - keep.least)
+    first = _number(connection, "SELECT min(number) FROM revisions WHERE outcome = 'proposed'")
+    return min(floor, head - 1, *([first - 1] if first else []))
+
+
+def _number(connection: sqlite3.Connection, query: str, *parameters: object) -> int:
+    return int(connection.execute(query, parameters).fetchone()[0] or 0)
+
+
 def drop(connection: sqlite3.Connection, floor: int) -> None:
     """Drop the revisions up to `floor`, within a transaction: first what was refused, then what was overwritten."""
     connection.execute("UPDATE kept SET floor = ?", (floor,))

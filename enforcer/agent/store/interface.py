@@ -1,4 +1,4 @@
-"""What a store of desired state is: keys with versions, transactions as revisions, snapshots, watches (etcd's terms).
+"""What a store of desired state is: keys with versions, transactions as revisions, snapshots, followers (etcd watches).
 
 A *revision* is one transaction over any number of keys. It is `proposed` by the API and `settled` by the enforcing
 loop: `in_force` once the kernel has it, or `refused`, and then it is as if it had never been, for every snapshot. So
@@ -13,7 +13,7 @@ StoreFailed, and has then changed nothing.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
@@ -135,8 +135,11 @@ class Store(Protocol):
     def unsettled(self) -> tuple[Revision, ...]:
         """Return the proposed revisions in their order: what a loop that starts has to deal with."""
 
-    def watch(self, after: int, *, timeout: float | None = None) -> Iterator[Revision]:
-        """Yield revisions above `after` as they are proposed, in order, each once; ends after `timeout` idle s."""
+    def follow(self, after: int, tell: Callable[[Revision], None]) -> None:
+        """Call `tell` with each revision above `after` when it is proposed, in order, each once; first what is there.
+
+        In the thread that proposes; `tell` must be quick and raise nothing.
+        """
 
     def settled(self, number: int, timeout: float) -> Revision:
         """Wait until a revision is settled, and return it; returns it as it is when the time is up."""
@@ -152,6 +155,9 @@ class Store(Protocol):
 
     def remembered(self, key: str) -> Entry | None:
         """Return a note, with the revision in whose transaction it was written, else the head of that moment."""
+
+    def tend(self) -> None:
+        """Do what the store needs done now and then; called when nothing else is to do, now and then."""
 
     def publish(self, key: str, value: str) -> None:
         """Put down what is the case (status of NICs …): no revision, no history, gone with the process."""

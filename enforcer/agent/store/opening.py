@@ -24,6 +24,9 @@ VERSION = 1
 WAIT_FOR_OTHERS = 2.0
 """Seconds for which a reader from outside (`sqlite3 store.db .backup …`) may keep us waiting."""
 
+MOST_JOURNALLED = 8000
+"""Pages of 4 KiB in the journal after which whoever writes copies them into the file, if nobody has done so before."""
+
 SCHEMA = """
 CREATE TABLE revisions (
     number INTEGER PRIMARY KEY, at REAL NOT NULL, uid INTEGER NOT NULL, by_part TEXT NOT NULL, message TEXT NOT NULL,
@@ -140,12 +143,22 @@ def _connected(path: Path) -> sqlite3.Connection:
             raise StoreDamaged(f"{path}: is damaged ({found.splitlines()[-1]}); {RESTORE}")
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = NORMAL")
+        connection.execute(f"PRAGMA wal_autocheckpoint = {MOST_JOURNALLED}")
         connection.execute("PRAGMA journal_size_limit = 16777216")
         _upgraded(connection, path)
     except BaseException:
         connection.close()
         raise
     return connection
+
+
+def checkpoint(path: Path) -> None:
+    """Copy what the journal has into the file, by a connection of its own: nobody who writes meanwhile waits for it."""
+    connection = sqlite3.connect(path, timeout=WAIT_FOR_OTHERS, isolation_level=None)
+    try:
+        connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+    finally:
+        connection.close()
 
 
 def _upgraded(connection: sqlite3.Connection, path: Path) -> None:

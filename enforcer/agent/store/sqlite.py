@@ -7,8 +7,9 @@ checkpoints only:
   wakes those who wait: what was acknowledged outlives a loss of power. The wait is neither in the way of the kernel's
   commit, which has happened by then, nor of the next proposals, which do not queue behind it;
 - a refusal is not flushed: if it is lost, the revision is tried and refused again.
+What takes long (copying the journal into the file, dropping old revisions) is for `tend`, in an idle moment.
 
-What is asked at every change (the head, the last revisions) is held in memory and changes after the transaction only.
+What is asked at every change (head, last revisions, notes) is held in memory and changes after the transaction only.
 Example: `SqliteStore(Path("/var/lib/enforcer/store.db")).propose([Change("ecs/a", "{…}")], author=Author(0))`.
 """
 
@@ -24,14 +25,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from enforcer.agent.store.dropping import Keep, drop
+from enforcer.agent.store.dropping import Keep, drop, droppable
 from enforcer.agent.store.interface import Author, Change, Conflict, Entry, Outcome, Revision, UnknownRevision
-from enforcer.agent.store.opening import explained, opened
+from enforcer.agent.store.opening import checkpoint, explained, opened
 
 MOST_RECENT = 4096
 """How many revisions are held in memory; older ones are read from the file."""
 
-COMPACT_EVERY = 500
+COMPACT_EVERY, COMPACT_AT_LAST = 500, 5000
+"""After how many settled revisions old ones are dropped: in an idle moment, and at once."""
 
 
 class SqliteStore:
@@ -43,13 +45,16 @@ class SqliteStore:
         self._published: dict[str, str] = {}
         self._recent: dict[int, Revision] = {}
         self._waiting: dict[int, list[Callable[[Revision], None]]] = {}
+        self._following: list[Callable[[Revision], None]] = []
         self._connection, self._lock = opened(path)
         self._journal = -1
         with explained(path):
             self._floor = self._number("SELECT floor FROM kept")
             self._last = max(self._number("SELECT max(number) FROM revisions"), self._floor)
             self._head = self._highest()
+            self._notes = {row[0]: Entry(*row) for row in self._connection.execute("SELECT * FROM notes")}
         self._since_compaction = 0
+        self._journalled = False
         self.compact()
 
     def close(self) -> None:
@@ -87,8 +92,10 @@ class SqliteStore:
                 for note in notes:
                     self._note(note.key, note.value, number)
             self._last = self._head = number
+            self._noted(notes, number)
             self._hold(revision)
-            self._changed.notify_all()
+            for tell in self._following:
+                tell(revision)
         return revision
 
     def settle(self, numbers: Collection[int], outcome: Outcome, reason: str = "") -> None:
@@ -106,13 +113,15 @@ class SqliteStore:
             for _, _, number in rows:
                 if number in self._recent:
                     self._recent[number] = replace(self._recent[number], outcome=outcome, reason=reason)
-            self._head = self._highest()
+            if outcome is Outcome.REFUSED:
+                self._head = self._highest()
             self._changed.notify_all()
             told = [(self.revision(n), tell) for _, _, n in rows for tell in self._waiting.pop(n, ())]
         for revision, tell in told:
             tell(revision)
+        self._journalled = True
         self._since_compaction += len(rows)
-        if self._since_compaction >= COMPACT_EVERY:
+        if self._since_compaction >= COMPACT_AT_LAST:
             self.compact()
 
     def snapshot(self, revision: int | None = None) -> dict[str, Entry]:
@@ -140,16 +149,11 @@ class SqliteStore:
             chosen = "SELECT * FROM revisions WHERE outcome = 'proposed' ORDER BY number"
             return tuple(self._read(row) for row in connection.execute(chosen).fetchall())
 
-    def watch(self, after: int, *, timeout: float | None = None) -> Iterator[Revision]:
-        while True:
-            with self._changed:
-                if not self._changed.wait_for(lambda seen=after: self._last > seen, timeout):  # type: ignore[misc]
-                    return
-                fresh = self._above(after)
-            for revision in fresh:
-                after = revision.number
-                yield revision
-            after = max(after, self._floor)
+    def follow(self, after: int, tell: Callable[[Revision], None]) -> None:
+        with self._changed:
+            for revision in self._above(after):
+                tell(revision)
+            self._following.append(tell)
 
     def settled(self, number: int, timeout: float) -> Revision:
         with self._changed:
@@ -165,13 +169,13 @@ class SqliteStore:
         tell(revision)
 
     def remember(self, key: str, value: str | None) -> None:
-        with self._transaction():
-            self._note(key, value, self._head)
+        with self._changed:
+            with self._transaction():
+                self._note(key, value, self._head)
+            self._noted((Change(key, value),), self._head)
 
     def remembered(self, key: str) -> Entry | None:
-        with self._reading() as connection:
-            row = connection.execute("SELECT key, value, revision FROM notes WHERE key = ?", (key,)).fetchone()
-        return Entry(*row) if row else None
+        return self._notes.get(key)
 
     def publish(self, key: str, value: str) -> None:
         with self._changed:
@@ -181,11 +185,19 @@ class SqliteStore:
         with self._changed:
             return self._published.get(key)
 
+    def tend(self) -> None:
+        if self._since_compaction >= COMPACT_EVERY:
+            self.compact()
+        if self._journalled:
+            self._journalled = False
+            with explained(self._path):
+                checkpoint(self._path)
+
     def compact(self) -> None:
         """Drop revisions that need not be kept, and what only they have said; never one that is not settled."""
         with self._transaction() as connection:
             self._since_compaction = 0
-            floor = self._droppable()
+            floor = droppable(connection, self._keep, self._last, self._head, self._clock())
             if floor <= self._floor:
                 return
             drop(connection, floor)
@@ -242,6 +254,14 @@ class SqliteStore:
         else:
             self._connection.execute("INSERT OR REPLACE INTO notes VALUES (?, ?, ?)", (key, value, number))
 
+    def _noted(self, notes: Collection[Change], number: int) -> None:
+        """Hold in memory what a transaction has noted; others read it meanwhile."""
+        for note in notes:
+            if note.value is None:
+                self._notes.pop(note.key, None)
+            else:
+                self._notes[note.key] = Entry(note.key, note.value, number)
+
     def _number(self, query: str, *parameters: object) -> int:
         return int(self._connection.execute(query, parameters).fetchone()[0] or 0)
 
@@ -249,14 +269,6 @@ class SqliteStore:
         """Return the head as the file has it."""
         found = self._number("SELECT max(number) FROM revisions WHERE outcome != 'refused'")
         return max(found, self._floor)
-
-    def _droppable(self) -> int:
-        """Return the highest revision that need not be kept; below the head and below all that is not settled."""
-        keep = self._keep
-        old = self._number("SELECT max(number) FROM revisions WHERE at < ?", self._clock() - keep.days * 86400)
-        floor = min(max(old, self._last - keep.most), self._last - keep.least)
-        first = self._number("SELECT min(number) FROM revisions WHERE outcome = 'proposed'")
-        return min(floor, self._head - 1, *([first - 1] if first else []))
 
     def _is_proposed(self, number: int) -> bool:
         return self.revision(number).outcome is Outcome.PROPOSED
