@@ -88,8 +88,8 @@ def _parts(pieces: Pieces, family: Family, ends: tuple[Field, Field], before: Pi
         behind += len(old[tail].pieces)
     at = 0
     for part in old[:tail]:
-        if at + len(part.pieces) >= first:
-            break  # the piece behind it, which ends it, may be another one
+        if at + len(part.pieces) > first:
+            break
         at += len(part.pieces)
         yield part
     end = len(pieces) - behind
