@@ -127,7 +127,8 @@ MEMBERS = st.dictionaries(ENDS, st.sampled_from(("one", "two", "group")), max_si
 def test_ranges_that_come_and_go_lead_to_the_map_of_the_last_ones(steps: list[tuple[str, tuple[Span, ...], Any]]):
     space, ranges, listed = Space({}, {}, 4), dict[str, tuple[Span, ...]](), dict[int, str]()
     for name, spans, members in steps:
-        listings = {address: Counter() for address in listed.keys() | members.keys()}
+        moved = {address for address in listed.keys() | members.keys() if listed.get(address) != members.get(address)}
+        listings = {address: Counter() for address in moved}
         for address, counted in listings.items():
             counted[members.get(address, "")] += 1
             counted[listed.get(address, "")] -= 1
@@ -143,3 +144,13 @@ def test_ranges_that_come_and_go_lead_to_the_map_of_the_last_ones(steps: list[tu
         assert found is not None
         assert found[0] == space.map == address_map(terms, 4)
         assert {entry.number for entry in found[1]} == {entry.number for entry in space.map.classes} - before
+
+
+def test_members_at_the_ends_of_a_range_that_comes_and_goes_are_in_it():
+    net = Span(0x0A00_0000, 0x0A00_00FF)
+    listed = {address: Counter(group=1) for address in (net.first - 1, *net, net.last + 1)}
+    members = Term("group", tuple(Span(address, address) for address in listed))
+    space = Space({}, listed, 4)
+    for spans in ((net,), (), (net,)):
+        space.with_ranges({"net": spans}, {})
+        assert space.map == address_map([members, Term("net", spans)], 4)

@@ -151,6 +151,11 @@ def lead_to_the_same(*steps: Policy) -> None:
             agree(mine, whole)
 
 
+def test_instances_of_this_host_that_change_places_are_in_their_new_order():
+    policy = policy_of(DOCUMENT)
+    lead_to_the_same(policy, policy.model_copy(update={"ecs": policy.ecs[::-1]}))
+
+
 def test_a_member_that_stays_between_others_is_counted_once():
     policy = policy_of(DOCUMENT)
     first, stays, last = (far(n, f"10.0.7.{n}", ["app"]) for n in (1, 2, 3))

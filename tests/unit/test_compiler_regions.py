@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from enforcer.compiler.effective import EffectiveRule
 from enforcer.compiler.program import Region, Span
-from enforcer.compiler.regions import above, paint, painting, regions, stack
+from enforcer.compiler.regions import Painted, above, differing, paint, painting, regions, stack
 from enforcer.compiler.show import show_region
 from enforcer.model import Family, Rule
 
@@ -158,3 +158,14 @@ def test_painting_gives_every_point_to_the_first_span_that_covers_it(spans: list
         found = [place for span, place in painted if span.first <= point <= span.last]
         assert found == ([] if expected is None else [expected])
     assert list(painted) == sorted(painted)
+
+
+def place_at(painted: Painted, point: int) -> int | None:
+    return next((place for span, place in painted if span.first <= point <= span.last), None)
+
+
+@given(st.lists(SPANS, max_size=4), st.lists(SPANS, max_size=4))
+def test_two_paintings_differ_exactly_where_a_point_has_another_place(some: list[Span], others: list[Span]):
+    one, other = (paint([(span, place) for place, span in enumerate(spans)]) for spans in (some, others))
+    found = {point for span in differing(one, other) for point in range(span.first, span.last + 1)}
+    assert found == {point for point in range(14) if place_at(one, point) != place_at(other, point)}

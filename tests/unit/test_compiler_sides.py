@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from ipaddress import ip_address
+from typing import Any
 
+import pytest
 from judge import class_of, nic_of
 from policies import compiled, three_hosts
 
+from enforcer.compiler.effective import EffectiveRule
 from enforcer.compiler.program import REST, NamespaceProgram, SidePolicy
 from enforcer.compiler.show import show_region
-from enforcer.model import Policy
+from enforcer.compiler.sides import RuleList
+from enforcer.model import Direction, Policy, Rule, SecurityGroup
 
 
 def side(policy: Policy, nic: str = "ecs-a", direction: str = "ingress") -> tuple[NamespaceProgram, SidePolicy]:
@@ -128,3 +132,39 @@ def test_nics_with_the_same_groups_and_type_share_their_policies():
     a, b, c = program.nics
     assert a.profiles == b.profiles, "the rule lists are equal, whatever the ECS types are called"
     assert a.profiles != c.profiles, "the order of groups is part of a rule list (S7)"
+
+
+def effective(name: str, **fields: Any) -> EffectiveRule:
+    return EffectiveRule("Sg", Rule.model_validate({"id": name, "direction": "ingress", **fields}))
+
+
+NET = effective("net", protocol="tcp", multiport="22-85", remote_ip_prefix="10.1.0.0/16")
+LATE = effective("late", protocol="udp")
+
+
+def after_denying(ports: str, before: RuleList | None = None) -> RuleList:
+    """Return a list that denies some ports to any address, before NET is asked."""
+    listed = (effective("deny", protocol="tcp", multiport=ports, action="deny"), NET, LATE)
+    group = SecurityGroup.model_validate({"name": "Sg"})
+    return RuleList(Direction.INGRESS, 4, ((group, listed),), before)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "stays"),
+    [
+        ("9000", "9001", True),
+        ("21", "86", True),
+        ("9000", "80", False),
+        ("10", "22", False),
+        ("9000", "85", False),
+        ("1-100", "1-84", False),
+    ],
+)
+def test_what_a_rule_decides_is_found_anew_where_a_rule_for_any_address_paints_otherwise(
+    before: str, after: str, *, stays: bool
+):
+    old = after_denying(before)
+    was = old.regions_of(["10.1.0.0/16"])
+    found = after_denying(after, old).regions_of(["10.1.0.0/16"])
+    assert found == after_denying(after).regions_of(["10.1.0.0/16"])
+    assert (found is was) is stays

@@ -71,6 +71,13 @@ def test_a_nic_must_name_policies_that_exist():
     assert "side policy" in violations(policies=SOUND.policies[1:])[0]
 
 
+def test_a_nic_must_name_profiles_that_exist():
+    gone = SOUND.sides_of(SOUND.nics[0])[0]
+    assert violations(sides=tuple(sides for sides in SOUND.sides if sides is not gone)) == [
+        f"{SOUND.name}: NIC {SOUND.nics[0].label}: IPv{gone.family} profile {gone.profile} does not exist"
+    ]
+
+
 @pytest.mark.parametrize(
     ("pieces", "complaint"),
     [

@@ -219,6 +219,26 @@ def mac_of(program: NamespaceProgram, interface: str) -> str:
     return next(nic.mac or "" for nic in program.nics if nic.interface == interface)
 
 
+def test_a_range_with_a_port_left_out_of_it_takes_no_other_ranges_place():
+    from policies import three_hosts
+
+    program = compiled(
+        three_hosts("""
+            security_groups:
+              - {name: Sg-A, rules: [{id: out, direction: egress}]}
+              - name: Sg-B
+                rules:
+                  - {id: hole, direction: ingress, protocol: tcp, multiport: 500, action: deny}
+                  - {id: wide, direction: ingress, protocol: tcp, multiport: "100-200,300-900"}
+        """)
+    )
+    a, b = program.nics[:2]
+    packet = Packet(*map(ip_address, ("10.0.0.11", "10.0.0.12")), TCP, a.interface, b.interface, mac=a.mac or "")
+    tracer = Tracer(lower(program))
+    for port, passes in ((99, False), (150, True), (250, False), (400, True), (500, False), (900, True), (901, False)):
+        assert tracer.forward(replace(packet, dport=port)).accepted == passes, port
+
+
 @pytest.mark.parametrize(("flags", "passes"), [(0x02, True), (0x10, False), (0x12, False), (0x03, False), (0, False)])
 def test_a_tcp_connection_begins_with_a_syn_alone_s13(flags: int, passes: bool):
     from policies import three_hosts

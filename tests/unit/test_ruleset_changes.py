@@ -340,13 +340,23 @@ def test_ranges_over_members_change_in_place_and_hosts_that_go_with_the_pieces_d
     assert not in_place(third, listing(["10.0.0.0/26"], {}))
 
 
+def test_a_nic_comes_in_place_to_a_profile_that_stays_and_to_no_other():
+    def on_port(port: int, groups: str) -> NamespaceProgram:
+        web = f"{{id: web, direction: ingress, protocol: tcp, multiport: {port}}}"
+        return program(on_host(f"security_groups: [{{name: Sg-B, rules: [{web}]}}]", groups))
+
+    assert in_place(on_port(80, "Sg-A"), on_port(80, "Sg-B"))
+    assert in_place(on_port(80, "Sg-A"), on_port(81, "Sg-A"))
+    assert not in_place(on_port(80, "Sg-A"), on_port(81, "Sg-B"))
+
+
 @pytest.mark.parametrize(
     "steps",
     [
         (on_host(), on_host(groups="Sg-B"), on_host()),
         (on_host(), on_host(groups="'Sg-A', Sg-C"), on_host(groups="'Sg-C', Sg-A")),
         (on_host(), on_host(RULES.replace("443", "444")), on_host()),
-        (on_host("revoke: both\n" + RULES), on_host(), on_host("deny_log: {enabled: true}\n" + RULES)),
+        (on_host("revoke: both\n" + RULES), on_host(), on_host("deny_log: {enabled: false}\n" + RULES)),
     ],
 )
 def test_other_groups_rules_and_settings_are_lowered_as_if_there_had_been_nothing_before(steps: tuple[Policy, ...]):

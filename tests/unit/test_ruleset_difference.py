@@ -80,9 +80,13 @@ def test_a_change_of_one_port_creates_its_map_and_sweeps_the_old_one():
 
 
 def test_chains_are_emptied_before_maps_go_and_deleted_after_them():
-    sweep = [" ".join(line.split()[:2]) for line in difference(OTHER, present(ONE)).sweep.splitlines()]
+    lines = difference(OTHER, present(ONE)).sweep.splitlines()
+    sweep = [" ".join(line.split()[:2]) for line in lines]
     assert sweep == sorted(sweep, key=["flush chain", "delete map", "delete set", "delete chain"].index)
-    assert sweep.count("flush chain") == sweep.count("delete chain") > 0
+    emptied, deleted = (
+        [line.removeprefix(verb) for line in lines if line.startswith(verb)] for verb in ("flush chain", "delete chain")
+    )
+    assert emptied == deleted != []
 
 
 def test_nothing_is_deleted_in_the_switch():
@@ -132,6 +136,10 @@ def test_a_fixed_object_is_prepared_empty_and_one_named_by_its_content_is_prepar
     for entry in (entry for table in ONE.tables for entry in table.sets if entry.elements):
         block = prepared.partition(f" {entry.name} {{")[2].partition("\t}")[0]
         assert ("elements" in block) != entry.fixed, entry.name
+    lines = prepared.splitlines()
+    for chain in (chain for table in ONE.tables for chain in table.chains if chain.rules and chain.hook is None):
+        block = lines[lines.index(f"\tchain {chain.name} {{") + 1 :]
+        assert (block[0] == "\t}") == chain.fixed, chain.name
 
 
 def test_the_next_edition_is_one_of_which_nothing_is_there():

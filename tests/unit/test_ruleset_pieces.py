@@ -128,6 +128,17 @@ def test_a_new_prefix_among_many_writes_a_part_and_no_other():
     assert sum(len(entry.elements) for entry in new) < len(program.addresses[0].pieces) / 2
 
 
+def test_hosts_that_stay_beside_new_pieces_are_the_very_same_elements():
+    some, more = (
+        compile_policy(each, host_layout(each)).namespaces[0].addresses[0]
+        for each in (policy(["10.9.9.9/32", *PREFIXES[:count]]) for count in (3, 4))
+    )
+    assert some.pieces != more.pieces
+    before = classifier(some)
+    after = classifier(more, 2, (some, before))
+    assert [id(each) for each in after.sets[0].elements] == [id(each) for each in before.sets[0].elements] != []
+
+
 def test_an_address_among_many_prefixes_has_its_class():
     program = compile_policy(policy(PREFIXES), host_layout(policy(PREFIXES))).namespaces[0]
     addresses = program.addresses[0]

@@ -110,7 +110,13 @@ def test_a_set_a_chain_and_a_timeout():
         "\t}",
     ]
     timeout = Timeout("tcp_ip", "ip", "tcp", (("established", 600), ("fin_wait", 30)))
-    assert "\t\tpolicy = { established : 600, fin_wait : 30 }" in list(timeout_block(timeout))
+    assert list(timeout_block(timeout)) == [
+        "\tct timeout tcp_ip {",
+        "\t\tprotocol tcp",
+        "\t\tl3proto ip",
+        "\t\tpolicy = { established : 600, fin_wait : 30 }",
+        "\t}",
+    ]
 
 
 def test_a_whole_script_replaces_both_tables_in_one_transaction():

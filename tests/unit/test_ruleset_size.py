@@ -7,17 +7,20 @@ can meet more. Kernel objects grow with distinct rule lists, never with ECSs.
 from __future__ import annotations
 
 import json
+from dataclasses import replace
+from ipaddress import ip_address
 from typing import Any
 
 import pytest
 from longest_way import Cost, longest_way
 from packets import Packet
-from policies import compiled
+from policies import compiled, three_hosts
 from tracer import Tracer
 
 from enforcer.compiler.program import NamespaceProgram
 from enforcer.model import parse_policy
 from enforcer.ruleset import lower
+from enforcer.ruleset.nft import Field
 
 HOOKS = (("netdev", "ingress"), ("inet", "prerouting"), ("inet", "input"), ("inet", "postrouting"))
 
@@ -120,6 +123,36 @@ def test_two_rule_lists_cost_what_forty_cost():
 
 def test_six_thousand_members_cost_what_none_cost():
     assert costs(policy_of(rules=12)) == costs(policy_of(rules=12, members=6000))
+
+
+@pytest.mark.parametrize("mac", [None, "fa:16:3e:00:00:0a"])
+def test_a_packet_from_its_nics_first_address_is_known_without_a_lookup_however_many_others_there_are(mac: str | None):
+    met = set()
+    for more in ("", ", 10.0.0.12, '2001:db8::12', 10.0.0.13, '2001:db8::13'"):
+        addresses = f"[10.0.0.11, '2001:db8::11'{more}]"
+        hosts = f"ecs: [{{name: ecs-a, subnet: subnet-a, addresses: {addresses}, security_groups: [Sg-A]}}]"
+        program = compiled(three_hosts(hosts))
+        (nic,) = program.nics
+        ruleset = lower(replace(program, nics=(replace(nic, mac=mac),)))
+        for source, destination in (("10.0.0.11", "10.0.0.99"), ("2001:db8::11", "2001:db8::99")):
+            packet = Packet(ip_address(source), ip_address(destination), 6, nic.interface, mac=mac or "")
+            trace = Tracer(ruleset).ingress(packet)
+            met.add((trace.accepted, trace.rules, trace.lookups))
+    assert met == {(True, 1, 0), (True, 2, 0)}, "one rule for each family"
+
+
+def test_what_all_addresses_are_denied_costs_a_class_that_may_do_all_else_no_interval():
+    program = compiled(
+        three_hosts("""
+            security_groups:
+              - name: Sg-A
+                rules:
+                  - {id: no-ssh, direction: ingress, protocol: tcp, multiport: 22, action: deny}
+                  - {id: tcp, direction: ingress, protocol: tcp, remote_group: Sg-B, priority: 2}
+        """)
+    )
+    found = [entry for entry in lower(program).table("inet").sets if Field.DESTINATION_PORT in entry.key]
+    assert [entry.interval for entry in found] == [False]
 
 
 def objects(program: NamespaceProgram) -> tuple[int, int]:

@@ -10,15 +10,15 @@ from ipaddress import ip_address
 from typing import Any
 
 import pytest
-from packets import ICMPV6, TCP, UDP, Flow, Packet
+from packets import ICMP, ICMPV6, TCP, UDP, Flow, Packet
 from policies import compiled, three_hosts
 from tracer import CannotTrace, Tracer
 
 from enforcer.compiler.program import NamespaceProgram
-from enforcer.ruleset import lower
-from enforcer.ruleset.nft import ACCEPT, Chain, Field, Hook, Match, Rule, Ruleset, Table
+from enforcer.ruleset import lower, names
+from enforcer.ruleset.nft import ACCEPT, Chain, Field, Hook, Log, Match, Rule, Ruleset, Table, Throttle
 from enforcer.ruleset.nics import link_local
-from enforcer.ruleset.stamps import stamp_bits
+from enforcer.ruleset.stamps import cut_bits, reached_bits, stamp_bits, through_bits
 
 OPEN = "{id: o, direction: egress}, {id: i, direction: ingress}"
 OPEN6 = "{id: o6, direction: egress, ethertype: IPv6}, {id: i6, direction: ingress, ethertype: IPv6}"
@@ -91,9 +91,13 @@ def test_spoofed_packets_are_dropped_before_connection_tracking_s16():
     assert not tracer.ingress(packet("10.0.0.13", "10.0.0.12")).accepted
 
 
-def test_a_forwarder_sends_and_receives_for_others_s16():
+def with_forwarder() -> NamespaceProgram:
     forwarder = HOSTS.replace("security_groups: [Sg-A]", "security_groups: [Sg-A]\n    source_dest_check: false")
-    forwards, checked = compiled(three_hosts(OPENED, forwarder)), opened()
+    return compiled(three_hosts(OPENED, forwarder))
+
+
+def test_a_forwarder_sends_and_receives_for_others_s16():
+    forwards, checked = with_forwarder(), opened()
     assert passes(forwards, packet("203.0.113.9", "10.0.0.12"))
     assert not passes(checked, packet("203.0.113.9", "10.0.0.12"))
     inward = packet("10.0.0.12", "203.0.113.9", iif="v-ecs-b", oif="v-ecs-a")
@@ -102,6 +106,23 @@ def test_a_forwarder_sends_and_receives_for_others_s16():
     assert not passes(forwards, packet("203.0.113.9", "10.0.0.12", mac=MAC["v-ecs-b"])), "its MAC is still its own"
     to_another = packet("10.0.0.11", "203.0.113.9", oif="v-ecs-b")
     assert not passes(forwards, to_another), "others beside a forwarder receive for themselves alone"
+
+
+def test_a_flow_that_meets_a_forwarder_is_marked_as_far_as_it_came_beside_the_marks_of_others_s14():
+    program, others = with_forwarder(), 0x77
+    tracer, mark = Tracer(lower(program)), others
+    for iif, oif, bits in (("v-ecs-b", "v-ecs-a", reached_bits), ("v-ecs-a", "up-inet", through_bits)):
+        one = packet("10.0.0.12", "203.0.113.9", iif=iif, oif=oif, flow=Flow(mark=mark))
+        mark = tracer.forward(one).flow_mark
+        assert mark == bits(program.marks) | others
+
+
+def test_an_icmp_error_passes_about_a_flow_that_meets_a_forwarder_until_that_is_cut_s13_s14():
+    program = with_forwarder()
+    for bits, passes in ((reached_bits, True), (through_bits, True), (cut_bits, False)):
+        flow = Flow("related", mark=bits(program.marks))
+        error = packet("203.0.113.9", "10.0.0.12", ICMP, iif="up-inet", flow=flow)
+        assert Tracer(lower(program)).forward(error).accepted == passes
 
 
 def test_a_nic_without_port_security_is_not_filtered_s16():
@@ -319,6 +340,21 @@ def test_a_family_that_a_nic_does_not_speak_is_closed():
     assert passes(program, packet("10.0.0.11", "10.0.0.12"))
     assert not passes(program, packet("2001:db8::11", "2001:db8::12"))
     assert not passes(program, packet("2001:db8::12", "2001:db8::11", iif="v-ecs-b", oif="v-ecs-a"))
+
+
+# --- S17 --------------------------------------------------------------------------------------------------------------
+
+
+def test_with_the_log_off_what_is_denied_is_counted_and_nobody_is_told_s17():
+    limits: dict[bool, list[int]] = {}
+    for logs in (True, False):
+        tables = lower(opened(f"deny_log: {{enabled: {logs}, per_second: 10}}")).tables
+        chains = (c for table in tables for c in table.chains if c.name == names.DENIAL_LOG or "refused" in c.name)
+        found = [statement for chain in chains for one in chain.rules for statement in one.statements]
+        assert any(isinstance(each, Log) for each in found) == logs
+        limits[logs] = [each.per_second for each in found if isinstance(each, Throttle)]
+    assert set(limits[True]) == {0, 10}, "cut flows are told of by their denied packets"
+    assert limits[False] == [0] * len(limits[True])
 
 
 # --- this host itself -------------------------------------------------------------------------------------------------

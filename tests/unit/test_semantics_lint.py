@@ -74,6 +74,11 @@ class TestARuleThatCanNeverDecide:
         (problem,) = lint(group(*elsewhere, *rules, hidden))
         assert "P100, P101, P102, P103 and 76 more together match all of its packets" in problem.message
 
+    def test_is_named_while_there_are_at_most_500_of_them(self):
+        rules = [f"id: P{port}, {TCP}, multiport: {port}, priority: 2" for port in range(1, 520)]
+        found = [one.where for one in lint(group(f"id: ALL, {TCP}", *rules)) if one.code == "shadowed-rule"]
+        assert found == [f"security_groups[Sg-A].rules[P{port}]" for port in range(1, 501)]
+
     def test_is_hidden_by_several_rules_together_and_these_are_named(self):
         policy = group(
             f"id: A01, {TCP}, multiport: 300-399",

@@ -69,6 +69,8 @@ def test_all_protocols_are_held_by_each_of_the_256_together_and_by_no_fewer():
         fewer = each[:missing] + each[missing + 1 :]
         assert not Cover(fewer).holds(Box(None, (EVERY_SUBKEY,), one))
         assert Cover(fewer).holds(Box(1, (EVERY_SUBKEY,), one))
+        narrower = Box(missing, (EVERY_SUBKEY,), ((0, 4),))
+        assert not Cover([*fewer, narrower]).holds(Box(None, (EVERY_SUBKEY,), one))
 
 
 @pytest.mark.parametrize("subkey", [0, 255, 256, 0xFFFF])
