@@ -28,7 +28,7 @@ _ERROR, _DONE = 2, 3
 HEADER: Final = struct.Struct("=IHHII")
 ATTRIBUTE: Final = struct.Struct("=HH")
 _KIND: Final = 0x3FFF  # without the flags "nested" and "network byte order"
-ORIGINAL, REPLY, _STATUS, _PROTOINFO, _MARK, ID, ZONE = 1, 2, 3, 4, 8, 12, 18  # CTA_…
+ORIGINAL, REPLY, _STATUS, _PROTOINFO, _MARK, ID, ZONE, _MASK = 1, 2, 3, 4, 8, 12, 18, 21  # CTA_…
 TUPLE_IP: Final = 1
 _TUPLE_PROTO: Final = 2
 _ENTRIES: Final = 1  # CTA_STATS_GLOBAL_ENTRIES
@@ -106,9 +106,14 @@ def tracked(conntrack: socket.socket) -> int:
     return _unsigned(_values(body, 4).get(_ENTRIES))
 
 
-def dump(conntrack: socket.socket) -> Iterator[bytes]:
-    """Yield every conversation: the family's header and the attributes."""
-    conntrack.send(HEADER.pack(20, GET, REQUEST | DUMP, 1, 0) + bytes(4))
+def marked(mark: int, mask: int) -> bytes:
+    """Build what limits a dump to conversations with a mark, within a mask."""
+    return b"".join(ATTRIBUTE.pack(8, kind) + _BE32.pack(value) for kind, value in ((_MARK, mark), (_MASK, mask)))
+
+
+def dump(conntrack: socket.socket, limit: bytes = b"") -> Iterator[bytes]:
+    """Yield every conversation, or those within a limit: the family's header and the attributes."""
+    conntrack.send(HEADER.pack(20 + len(limit), GET, REQUEST | DUMP, 1, 0) + bytes(4) + limit)
     while True:
         for kind, body in messages(conntrack):
             if kind == _DONE:

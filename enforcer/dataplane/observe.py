@@ -14,9 +14,7 @@ from dataclasses import dataclass
 from functools import cache
 from ipaddress import ip_address
 
-from pyroute2.netlink.nfnetlink.nfctsocket import NFCTSocket
-
-from enforcer.dataplane import libnftables
+from enforcer.dataplane import conntrack, libnftables
 from enforcer.dataplane.namespaces import entered
 from enforcer.dataplane.netlink.wire import (
     DUMP,
@@ -106,9 +104,9 @@ def owners(netns: str) -> dict[IPAddress, frozenset[str]]:
 
 
 def stamped(netns: str, stamp: int, mask: int) -> bool:
-    """Say whether any live flow bears a stamp in the masked bits of its connection mark."""
-    with entered(netns), NFCTSocket() as conntrack:
-        return any(True for _ in conntrack.dump(mark=stamp, mark_mask=mask))
+    """Say whether any live flow, of whatever family, bears a stamp in the masked bits of its connection mark."""
+    with conntrack.opened(netns) as opened:
+        return any(True for _ in conntrack.dump(opened, conntrack.marked(stamp, mask)))
 
 
 @cache

@@ -9,7 +9,7 @@ from ipaddress import ip_address
 import pytest
 from scratch import Scratch
 
-from enforcer.dataplane import conntrack, flows, libnftables
+from enforcer.dataplane import conntrack, flows, libnftables, observe
 from enforcer.dataplane.namespaces import entered
 from enforcer.dataplane.netlink.wire import nest
 from enforcer.dataplane.ways import ways
@@ -80,6 +80,15 @@ def test_ending_an_address_ends_its_conversations_and_no_others(talking: Scratch
     assert {_read(each) for each in conntrack.conversations(talking.name)} == left
     flows.end(talking.name, [ip_address("::1")])
     assert {each.original.source.version for each in conntrack.conversations(talking.name)} == {4}
+
+
+@pytest.mark.parametrize("other", ["ipv4", "ipv6"])
+def test_a_stamp_is_seen_that_only_flows_of_one_family_bear_s14(talking: Scratch, other: str):
+    talking.run("conntrack", "-D", "-f", other)
+    assert len({each.original.source.version for each in conntrack.conversations(talking.name)}) == 1
+    assert observe.stamped(talking.name, 0x300, 0xFF00)
+    assert not observe.stamped(talking.name, 0x400, 0xFF00)
+    assert not observe.stamped(talking.name, 0x200, 0xFF00)
 
 
 @pytest.mark.parametrize("cannot", [True, False])
