@@ -21,6 +21,7 @@ from typing import Protocol
 from enforcer import dataplane
 from enforcer.compiler import NamespaceProgram
 from enforcer.dataplane import Committed, notices
+from enforcer.dataplane.closing import close_beside
 from enforcer.dataplane.notices import Generation, NumberSocket
 from enforcer.errors import SystemRefused
 
@@ -130,7 +131,7 @@ class Nftables:
     def _asking(self, netns: str, *, anew: bool) -> NumberSocket:
         """Return what tells the number: `anew` where another namespace may have the name now, else as before."""
         if anew and (old := self._numbers.pop(netns, None)) is not None:
-            old.close()
+            close_beside(old)
         if netns not in self._numbers:
             self._numbers[netns] = NumberSocket(netns)
         return self._numbers[netns]

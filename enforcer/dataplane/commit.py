@@ -38,7 +38,8 @@ class Committed:
     """What is in force now.
 
     `absent` interfaces are known and closed until they exist and it is committed again. `whole`: both tables were
-    replaced. Not `swept`: objects that nothing refers to are left for the next commit to delete.
+    replaced. Not `swept`: objects that nothing refers to are left for the next commit to delete. `indexes` are all
+    interfaces, as they were seen before.
     """
 
     netns: str
@@ -47,6 +48,7 @@ class Committed:
     swept: bool
     absent: tuple[str, ...]
     edition: int = field(default=1, compare=False)
+    indexes: Mapping[str, int] = field(default_factory=dict, compare=False, repr=False)
 
 
 class Step(StrEnum):
@@ -97,12 +99,12 @@ def replace(
         tables, generation = observe.present(namespace.name), _free(namespace, generation)
         ruleset = _lowered(lower_, namespace, generation, links.absent, closed, edition := next_edition(tables))
     transactions = None if whole else loading.Steps(ruleset, tables)
-    whole = transactions is None or not _switched(transactions, passed)
-    if whole:
-        _replace_whole(ruleset, passed, leaving)
+    if whole := transactions is None or not _switched(transactions, passed):
+        _replace_whole(ruleset, links.indexes, passed, leaving)
     end(namespace.name, _ended(before, namespace, links.absent), passed)
     swept = whole or transactions is None or _swept(transactions, passed, leaving)
-    return Committed(namespace.name, generation, whole, swept, tuple(sorted(links.absent - set(closed))), edition)
+    absent = tuple(sorted(links.absent - set(closed)))
+    return Committed(namespace.name, generation, whole, swept, absent, edition, links.indexes)
 
 
 def end(netns: str, ended: Collection[IPAddress], passed: Callable[[Step], None]) -> None:
@@ -122,7 +124,7 @@ def _links(namespace: NamespaceProgram, closed: Collection[str], *, require: boo
     """Look for the interfaces; closed ones count as absent, for nothing is attached to them."""
     wanted = {nic.interface for nic in namespace.nics}
     found = observe.links(namespace.name, wanted - set(closed))
-    links = observe.Links(found.present, found.absent | (wanted & set(closed)))
+    links = observe.Links(found.present, found.absent | (wanted & set(closed)), found.indexes)
     if require and found.absent:
         missing = ", ".join(sorted(found.absent))
         raise AttachmentRefused(f"interface {missing}: does not exist; create it first, or apply without --require")
@@ -190,10 +192,13 @@ def _owners(ruleset: Ruleset, name: str, addresses: Collection[KeyPart]) -> dict
 
 
 def _replace_whole(
-    ruleset: Ruleset, passed: Callable[[Step], None], leaving: Callable[[Collection[str] | None], None]
+    ruleset: Ruleset,
+    indexes: Mapping[str, int],
+    passed: Callable[[Step], None],
+    leaving: Callable[[Collection[str] | None], None],
 ) -> None:
     leaving(None)
-    loading.load(ruleset)
+    loading.load(ruleset, indexes)
     passed(Step.REPLACED)
 
 

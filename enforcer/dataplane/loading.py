@@ -14,6 +14,7 @@ import socket
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from enforcer.dataplane import libnftables
+from enforcer.dataplane.closing import closed_beside
 from enforcer.dataplane.namespaces import entered
 from enforcer.dataplane.netlink import Channel, Message, Untold, encode, whole
 from enforcer.errors import TransactionRefused
@@ -22,20 +23,21 @@ from enforcer.ruleset.changes import Operation
 from enforcer.ruleset.steps import steps
 
 
-def load(ruleset: Ruleset) -> None:
-    """Put a Ruleset in the place of both tables.
+def load(ruleset: Ruleset, indexes: Mapping[str, int] | None = None) -> None:
+    """Put a Ruleset in the place of both tables; `indexes` are the interfaces, if somebody has just looked.
 
     Raises TransactionRefused, and then nothing has changed; SystemRefused when nobody knows whether it has.
     """
     try:
-        load_raw(ruleset)
+        load_raw(ruleset, indexes)
     except (Untold, KeyError, TransactionRefused):
         libnftables.run(ruleset.namespace, render(ruleset))
 
 
-def load_raw(ruleset: Ruleset) -> None:
+def load_raw(ruleset: Ruleset, indexes: Mapping[str, int] | None = None) -> None:
     """Do so by messages alone. Raises Untold as well, and KeyError for an interface that is not there."""
-    _send(ruleset.namespace, whole(ruleset, _indexes(ruleset.namespace)))
+    found = _indexes(ruleset.namespace) if indexes is None else indexes
+    _send(ruleset.namespace, whole(ruleset, found))
 
 
 class Steps:
@@ -86,8 +88,5 @@ def _indexes(netns: str) -> dict[str, int]:
 
 
 def _send(netns: str, batch: Iterable[Message]) -> None:
-    channel = Channel(netns)
-    try:
+    with closed_beside(Channel(netns)) as channel:
         channel.commit(batch)
-    finally:
-        channel.close()

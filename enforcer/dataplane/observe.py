@@ -9,12 +9,13 @@ import os
 import socket
 import struct
 import sys
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import cache
 from ipaddress import ip_address
 
 from enforcer.dataplane import conntrack, libnftables
+from enforcer.dataplane.closing import closed_beside
 from enforcer.dataplane.namespaces import entered
 from enforcer.dataplane.netlink.wire import (
     DUMP,
@@ -47,7 +48,7 @@ def present(netns: str) -> dict[str, Present]:
     """
     with entered(netns):
         asking = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _NETFILTER)
-    with asking:
+    with closed_beside(asking):
         asking.settimeout(10)
         there = [f for f in _FAMILIES if any(_text(each, 1) == TABLE for each in _listed(asking, _GET_TABLE, f))]
         return {family: _present(asking, family) for family in there}
@@ -105,7 +106,7 @@ def owners(netns: str) -> dict[IPAddress, frozenset[str]]:
 
 def stamped(netns: str, stamp: int, mask: int) -> bool:
     """Say whether any live flow, of whatever family, bears a stamp in the masked bits of its connection mark."""
-    with conntrack.opened(netns) as opened:
+    with closed_beside(conntrack.opened(netns)) as opened:
         return any(True for _ in conntrack.dump(opened, conntrack.marked(stamp, mask)))
 
 
@@ -118,10 +119,11 @@ def egress_hook() -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Links:
-    """The interfaces of a namespace that were asked for."""
+    """The interfaces of a namespace that were asked for, and the indexes of all that are there."""
 
     present: frozenset[str]
     absent: frozenset[str]
+    indexes: Mapping[str, int]
 
 
 def links(netns: str, interfaces: Collection[str]) -> Links:
@@ -138,7 +140,7 @@ def links(netns: str, interfaces: Collection[str]) -> Links:
     if refused:
         raise AttachmentRefused("\n".join(refused))
     there = frozenset(name for name in wanted if name in found)
-    return Links(there, frozenset(wanted) - there)
+    return Links(there, frozenset(wanted) - there, {name: link.index for name, link in found.items()})
 
 
 def looked_up(netns: str, interfaces: Collection[str]) -> dict[str, tuple[int, bool]]:

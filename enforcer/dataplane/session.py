@@ -21,8 +21,8 @@ from collections.abc import Callable, Collection, Sequence
 
 from enforcer.compiler import NamespaceProgram
 from enforcer.dataplane import commit, conntrack, flows, grace, observe
+from enforcer.dataplane.closing import close_beside
 from enforcer.dataplane.commit import Committed, Step
-from enforcer.dataplane.namespaces import entered
 from enforcer.dataplane.netlink import Channel, Untold, encode
 from enforcer.errors import SystemRefused, TransactionRefused
 from enforcer.ruleset import Ruleset
@@ -59,7 +59,7 @@ class Session:
         """End it; what is in force stays so."""
         for each in (self._channel, self._tracking):
             if each is not None:
-                each.close()
+                close_beside(each)
         self._channel = self._tracking = None
         self._forget()
 
@@ -114,8 +114,7 @@ class Session:
     def _adopt(self, namespace: NamespaceProgram, closed: Collection[str], done: Committed) -> None:
         """Take for known what has just been put there."""
         self._edition = done.edition
-        with entered(self._netns):
-            self._indexes = {name: index for index, name in socket.if_nameindex()}
+        self._indexes = dict(done.indexes)
         self._closed = frozenset(closed)
         absent = {*done.absent, *self._closed}
         self._lowering.let_go()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import socket
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -18,6 +19,7 @@ from enforcer import dataplane
 from enforcer.compiler.incremental import Compiler
 from enforcer.compiler.program import NamespaceProgram
 from enforcer.dataplane import Session, Step, libnftables, observe
+from enforcer.dataplane.notices import LinkSocket
 from enforcer.errors import AttachmentRefused, TransactionRefused
 from enforcer.model import AddressGroup, Ecs, Policy, parse_policy
 from enforcer.ruleset import lower
@@ -199,6 +201,20 @@ def test_after_somebody_deleted_our_tables_the_next_change_puts_them_back_s19(li
     assert committed.whole
     assert committed.generation == 2, "the table that said so is gone, but stamps of 1 were given"
     assert there(life.netns) == fresh(life.netns, life.policy)
+
+
+def test_to_put_all_of_it_back_the_interfaces_are_listed_once(life: Life, monkeypatch: pytest.MonkeyPatch):
+    life.commit()
+    libnftables.run(life.netns, "flush ruleset\n")
+    looks, dump = [], LinkSocket.dump
+    monkeypatch.setattr(LinkSocket, "dump", lambda links: [looks.append(links), dump(links)][1])
+    monkeypatch.setattr(socket, "if_nameindex", lambda: pytest.fail("listed once more"))
+    done = life.session.replace(life.program(), whole=True)
+    assert (done.whole, done.absent, len(looks)) == (True, (), 1)
+    monkeypatch.undo()
+    assert not life.with_rules(RULES[:2]).whole
+    found = there(life.netns)
+    assert found == fresh(life.netns, life.policy)
 
 
 def test_what_the_kernel_refuses_is_refused_and_the_next_change_goes_through_s19(life: Life):

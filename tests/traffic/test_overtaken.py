@@ -37,6 +37,7 @@ with entered(netns):
     sending = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     sending.bind((own, int(port)))
     sending.connect((other, int(to)))
+print("begun", flush=True)
 while True:
     try:
         sending.send(b"x")
@@ -47,14 +48,18 @@ while True:
 
 @contextmanager
 def flood(host: Host, guest: str, port: int, other: str, to: int) -> Iterator[None]:
-    """Send without a pause from a process of its own."""
+    """Send without a pause from a process of its own, which has begun: to come up may take it seconds."""
     words = [host.netns(guest), host.address(guest), str(port), host.address(other), str(to)]
-    sender = subprocess.Popen([sys.executable, "-c", FLOOD, *words], cwd=Path(__file__).parents[2])
+    command = [sys.executable, "-c", FLOOD, *words]
+    sender = subprocess.Popen(command, cwd=Path(__file__).parents[2], stdout=subprocess.PIPE)
+    assert sender.stdout
     try:
+        assert sender.stdout.readline(), "it never began"
         yield
     finally:
         sender.kill()
         sender.wait()
+        sender.stdout.close()
 
 
 def program(host: Host, text: str, revoke: str) -> NamespaceProgram:

@@ -84,7 +84,7 @@ LARGER_PACKAGES = {
     "model": (12, "one module for each kind of object that an operator writes, and the questions asked of them"),
     "ruleset": (19, "nft's nouns and their text apart from the lookups, and one module for each part of the rules"),
     "compiler": (13, "one pass per file, and three for what differs from the last policy"),
-    "dataplane": (15, "a module for each thing that is read from a kernel, and for each way in which it is changed"),
+    "dataplane": (16, "a module for each thing that is read from a kernel, and for each way in which it is changed"),
     "cli": (17, "one module for each family of commands"),
     "agent/api": (10, "one module for each family of requests, their short way, and what guards the socket"),
     "agent": (22, "one module for each part of the daemon, pure ones beside those that act"),
