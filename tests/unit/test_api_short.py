@@ -13,11 +13,12 @@ import pytest
 from serving import REGION, served
 
 from enforcer.agent import edits
-from enforcer.agent.api import create_app
+from enforcer.agent.api import create_app, peers, server
+from enforcer.agent.api.context import Context
 from enforcer.agent.api.edits import router
 from enforcer.agent.api.limits import Limits
 from enforcer.agent.api.peers import Peer, with_peer
-from enforcer.agent.api.short import Short, ways_of
+from enforcer.agent.api.short import ways_of
 
 ENTRIES = "/v1/address_groups/office/entries"
 PLAIN = (
@@ -69,35 +70,45 @@ class Watched:
 
 
 class Twins:
-    """Two daemons with the same policy: one is asked the short way, one through the application alone."""
+    """Two daemons with the same policy: one is asked over its socket, one through its application alone."""
 
-    def __init__(self, stack: ExitStack, directory: Path, peer: Peer) -> None:
-        self.clients = []
-        for name in ("short", "application"):
+    def __init__(self, stack: ExitStack, directory: Path, peer: Peer, patch: pytest.MonkeyPatch) -> None:
+        self.behind: Watched
+
+        def watched(context: Context) -> Watched:
+            self.behind = Watched(create_app(context))
+            return self.behind
+
+        patch.setattr(server, "create_app", watched)
+        patch.setattr(peers, "peer_of", lambda _: peer)
+        for name in ("application", "short"):
             (directory / name).mkdir()
             daemon = stack.enter_context(served(directory / name))
             daemon.apply(REGION)
-            watched = Watched(create_app(daemon.context))
-            if name == "short":
-                self.behind = watched
-            app = Short(watched, daemon.context) if name == "short" else watched
-            transport = httpx.ASGITransport(with_peer(Limits(app), peer, lambda: None), raise_app_exceptions=False)
-            self.clients.append(httpx.AsyncClient(transport=transport, base_url="http://x"))
+            if name == "application":
+                app = with_peer(Limits(self.behind.app), peer, lambda: None)
+                transport: Any = httpx.ASGITransport(app, raise_app_exceptions=False)
+                self.whole = httpx.AsyncClient(transport=transport, base_url="http://x")
+        transport = httpx.AsyncHTTPTransport(uds=str(daemon.socket))
+        self.short = httpx.AsyncClient(transport=transport, base_url="http://x")
+        self.behind.asked = 0
 
     async def ask(self, method: str, path: str, body: object) -> httpx.Response:
         """Ask both, and return the answer when it is the same one."""
         content = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()
         headers = {} if body is None else {"content-type": "application/json"}
-        short, whole = [await each.request(method, path, content=content, headers=headers) for each in self.clients]
+        short, whole = [
+            await each.request(method, path, content=content, headers=headers) for each in (self.short, self.whole)
+        ]
         assert (short.status_code, short.json()) == (whole.status_code, whole.json())
         assert short.headers["content-type"] == whole.headers["content-type"]
         return short
 
 
 @pytest.fixture
-def twins(tmp_path: Path) -> Iterator[Twins]:
+def twins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Twins]:
     with ExitStack() as stack:
-        yield Twins(stack, tmp_path, Peer(0))
+        yield Twins(stack, tmp_path, Peer(0), monkeypatch)
 
 
 @pytest.mark.anyio
@@ -114,7 +125,6 @@ async def test_plain_edits_are_answered_without_the_application_and_as_it_would(
 @pytest.mark.parametrize("asked", REFUSED, ids=str)
 async def test_what_is_wrong_with_an_edit_is_said_in_the_same_words(twins: Twins, asked: Any):
     assert (await twins.ask(*asked)).status_code in (409, 422)
-    assert twins.behind.asked == 0
 
 
 @pytest.mark.anyio
@@ -133,12 +143,14 @@ async def test_a_bug_is_told_in_the_same_words(twins: Twins, monkeypatch: pytest
 
 
 @pytest.mark.anyio
-async def test_who_may_only_look_changes_nothing_by_the_short_way_either(tmp_path: Path):
+async def test_who_may_only_look_changes_nothing_by_the_short_way_either(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     with ExitStack() as stack:
-        twins = Twins(stack, tmp_path, Peer(4711))
+        twins = Twins(stack, tmp_path, Peer(4711), monkeypatch)
         assert (await twins.ask(*PLAIN[0])).status_code == 200, "whoever reaches the socket, if nothing else is said"
         twins.behind.app.state.context.writers = frozenset((1,))
-        short = await twins.clients[0].put("/v1/nics/a/security_groups", json={"security_groups": ["web"]})
+        short = await twins.short.put("/v1/nics/a/security_groups", json={"security_groups": ["web"]})
         assert short.status_code == 403
         assert twins.behind.asked == 1
 

@@ -98,28 +98,13 @@ class Context:
             notes=notes,
             allowed=lambda: self.confirming.free(to=back_to),
         )
-        return await self._done(made, said)
-
-    async def edit(self, asked: Asking, make: Callable[[Desired], Planned]) -> Done:
-        """Like `change`, for what touches little: where that takes no longer than a look, no thread is asked for it."""
-        author, seen = Author(asked.peer.uid), asked.if_revision
-        self.coming += 1
-        try:
-            await asyncio.sleep(0)  # let those be counted whose requests have come by now
-            found = self.head.change_at_once(
-                make, author=author, message=asked.message, if_revision=seen, allowed=self.confirming.free
-            )
-        finally:
-            self.coming -= 1
-        return await (self.change(asked, make) if found is None else self._done(*found))
-
-    async def _done(self, made: Revision | None, said: str) -> Done:
         if made is None:
             return Done(revision=self.store.head, outcome=Outcome.IN_FORCE, changed=False, said=said)
-        settled = await self._settled(made)
-        if settled.outcome is Outcome.REFUSED:
-            raise Refused(f"revision {made.number} was refused, nothing has changed: {settled.reason}")
-        return Done(revision=made.number, outcome=settled.outcome, reason=settled.reason, changed=True, said=said)
+        return done(await self._settled(made), said)
+
+    async def edit(self, asked: Asking, make: Callable[[Desired], Planned]) -> Done:
+        """Like `change`: what is said of an edit for which there is no short way (`short`)."""
+        return await self.change(asked, make)
 
     async def _settled(self, made: Revision) -> Revision:
         """Wait until a revision is settled, without keeping a thread; when patience ends, return it as it is."""
@@ -140,6 +125,14 @@ class Context:
                 return await settled
         except TimeoutError:
             return self.store.revision(made.number)
+
+
+def done(settled: Revision, said: str) -> Done:
+    """Return what is said of a revision when waiting for it has ended; raise Refused if it was refused."""
+    if settled.outcome is Outcome.REFUSED:
+        raise Refused(f"revision {settled.number} was refused, nothing has changed: {settled.reason}")
+    outcome, reason = settled.outcome, settled.reason
+    return Done(revision=settled.number, outcome=outcome, reason=reason, changed=True, said=said)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,9 @@
 """Who is at the other end of the socket: the kernel says so (SO_PEERCRED), so nobody can pretend.
 
-uvicorn's protocol, with four things added: the peer goes into the scope of each request, a peer has only so many
-connections at once, a request's head is bounded, and who does not send one within a time is cut off – uvicorn waits for
-ever for one that sends a byte now and then. Example: `request.scope["peer"].uid`.
+uvicorn's protocol, with five things added: the peer goes into the scope of each request, a peer has only so many
+connections at once, a request's head is bounded, who does not send one within a time is cut off – uvicorn waits for
+ever for one that sends a byte now and then – and a plain edit is taken before a task is made for it (`Taker`).
+Example: `request.scope["peer"].uid`.
 """
 
 from __future__ import annotations
@@ -11,11 +12,12 @@ import asyncio
 import socket
 import struct
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from functools import partial
+from typing import Any, ClassVar, Protocol
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 SO_PEERGROUPS = 59
 MOST_GROUPS = 256
@@ -28,6 +30,10 @@ MOST_OF_ONE = 64
 MOST_HEAD = 64 * 1024
 """Bytes of a request's line and headers; who sends more is cut off."""
 
+JSON = b"application/json"
+REST_WITHIN = 0.05
+"""Seconds for which a request whose head is there is kept from the application, until all of it is there."""
+
 HEADERS_WITHIN = 10.0
 """Seconds for which a connection may be open, or idle after an answer, without a whole request's head."""
 
@@ -39,6 +45,27 @@ class Peer:
     uid: int
     pid: int = 0
     groups: frozenset[int] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A whole request: who `answer`s it with a status and a document, and what to do `instead` of taking it."""
+
+    scope: Mapping[str, Any]
+    body: bytes
+    peer: Peer
+    answer: Callable[[int, bytes], None]
+    instead: Callable[[], None]
+
+
+class Taker(Protocol):
+    """Who may take a whole request before the application is asked (`short.Short`)."""
+
+    def may_take(self, scope: Mapping[str, Any]) -> bool:
+        """Return whether it is worth while to wait for the rest of a request."""
+
+    def take(self, request: Request) -> None:
+        """Answer a request, now or later, or have it answered instead."""
 
 
 @dataclass(slots=True)
@@ -58,6 +85,11 @@ class PeerProtocol(HttpToolsProtocol):
     crowd: ClassVar[Crowd] = Crowd()
     headers_within: ClassVar[float] = HEADERS_WITHIN
 
+    def __init__(self, *words: Any, taker: Taker, **named: Any) -> None:
+        super().__init__(*words, **named)
+        self._taker = taker
+        self._begun: tuple[RequestResponseCycle, Any] | None = None
+
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self._heads, self._head, self._in_body = 0, 0, False
@@ -75,6 +107,7 @@ class PeerProtocol(HttpToolsProtocol):
         if self._counted:
             self.crowd.of[self._peer.uid] -= 1
             self._counted = False
+        self._begun = None
         self._expect_nothing()
         super().connection_lost(exc)
 
@@ -82,6 +115,7 @@ class PeerProtocol(HttpToolsProtocol):
         heads, in_body = self._heads, self._in_body
         super().data_received(data)
         self._head = 0 if in_body or heads != self._heads else self._head + len(data)
+        self._go_on()
         if self._head > MOST_HEAD:
             self.transport.abort()
         if self.cycle is not None and not self.cycle.response_complete:
@@ -98,8 +132,54 @@ class PeerProtocol(HttpToolsProtocol):
     def on_response_complete(self) -> None:
         self._expect_a_request()
         super().on_response_complete()
+        self._go_on()
         if self.cycle is not None and not self.cycle.response_complete:
             self._expect_nothing()
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        """Keep what uvicorn would give to the application now, until it is seen whether somebody else takes it."""
+        self._begun = cycle, app
+
+    def _go_on(self) -> None:
+        """Let a request be taken if all of it is there, or soon will be; else the application gets it."""
+        if self._begun is None:
+            return
+        (cycle, app), scope = self._begun, self._begun[0].scope
+        plain = not (self.flow.write_paused or cycle.waiting_for_100_continue) and self._taker.may_take(scope)
+        if plain and cycle.more_body:
+            self.loop.call_later(REST_WITHIN, self._no_more, cycle)
+            return
+        self._begun = None
+
+        def instead() -> None:
+            HttpToolsProtocol._start_asgi_task(self, cycle, app)
+
+        if plain:
+            answer = partial(self._answer, cycle)
+            self._taker.take(Request(scope, bytes(cycle.body), self._peer, answer, instead))
+        else:
+            instead()
+
+    def _no_more(self, cycle: RequestResponseCycle) -> None:
+        """Let the application wait for the rest of a request: it knows for how long."""
+        if self._begun is not None and self._begun[0] is cycle:
+            _, app = self._begun
+            self._begun = None
+            super()._start_asgi_task(cycle, app)
+
+    def _answer(self, cycle: RequestResponseCycle, status: int, document: bytes) -> None:
+        """Answer a request that was taken, in one piece, and go on as uvicorn does after an answer."""
+        if cycle.disconnected:
+            return
+        headers = [*cycle.default_headers, (b"content-type", JSON), (b"content-length", b"%d" % len(document))]
+        if not cycle.keep_alive:
+            headers.append((b"connection", b"close"))
+        lines = b"".join(b"%b: %b\r\n" % each for each in headers)
+        cycle.response_started = cycle.response_complete = True
+        self.transport.write(b"%b%b\r\n%b" % (STATUS_LINE[status], lines, document))
+        if not cycle.keep_alive:
+            self.transport.close()
+        self.on_response_complete()
 
     def _expect_a_request(self) -> None:
         self._expect_nothing()

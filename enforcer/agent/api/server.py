@@ -15,6 +15,7 @@ import socket
 import threading
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import uvicorn
@@ -58,8 +59,9 @@ class Server:
         if access.others_read:
             context.writers = frozenset() if group is None else frozenset((group,))
         config = uvicorn.Config(
-            Limits(Short(create_app(context), context)),
-            http=PeerProtocol,
+            Limits(create_app(context)),
+            http=partial(PeerProtocol, taker=Short(context)),  # type: ignore[arg-type]  # it makes one
+            proxy_headers=False,
             loop="uvloop",
             ws="none",
             lifespan="off",

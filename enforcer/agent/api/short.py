@@ -1,35 +1,44 @@
-"""The short way of an edit whose words are all in order: straight to its endpoint, in the thread of the socket.
+"""The short way of an edit whose words are all in order: from the socket straight to its endpoint, and to the answer.
 
-    request ──Short──▶ endpoint ──▶ answer
-               └── whatever is not plain ──▶ the application, which knows what to say about it
+    request ──PeerProtocol──▶ Short ──▶ head ──settled──▶ answer
+                                └── whatever is not plain ──▶ the application, which knows what to say about it
 
-The application (FastAPI) finds routes, resolves dependencies and validates for every request anew, which takes longer
-than the change itself. Here the same routes, with the same models of bodies and annotated words, are made ready once.
+The application (FastAPI) finds routes, resolves dependencies and validates for every request anew, in a task of its
+own, which takes longer than the change itself. Here the same routes, with the same models of bodies and annotated
+words, are made ready once, and nothing waits: an edit is judged and proposed at once, and answered when somebody says
+that it is settled. Requests that have come together are judged together; `coming` says how many still are to be.
+
 The short way may only say yes: a request that it does not understand wholly – another path, a word that does not fit, a
-peer who may not change anything – goes to the application as it came. Example: `Short(create_app(context), context)`.
+peer who may not change anything – goes to the application as it came. All of it runs in the thread of the socket.
 """
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import json
-from collections.abc import Callable, Iterable, Mapping
+import logging
+from collections import deque
+from collections.abc import Callable, Coroutine, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qsl
 
-from fastapi import FastAPI
 from fastapi.routing import APIRoute
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from enforcer.agent.api.app import PREFIX, broken, refused
-from enforcer.agent.api.context import Asking, Context
+from enforcer.agent.api.context import Asking, Context, Refused, done
 from enforcer.agent.api.documents import Done, Message, Number
 from enforcer.agent.api.edits import router
-from enforcer.agent.api.peers import Peer
+from enforcer.agent.api.limits import MOST_EDIT
+from enforcer.agent.api.peers import JSON, Request
+from enforcer.agent.desired import Desired
+from enforcer.agent.head import Planned
+from enforcer.agent.store import Author, Outcome, Revision
 from enforcer.errors import EnforcerError
 
-JSON = b"application/json"
 NOT_PLAIN = (ValidationError, ValueError, RecursionError)
 WITH_EVERY_CHANGE: Mapping[str, TypeAdapter[Any]] = {
     "message": TypeAdapter(Message),
@@ -95,52 +104,105 @@ def _way(route: APIRoute) -> Way:
 
 
 class Short:
-    """The application, with a short way for plain edits in front of it."""
+    """Judges, proposes and answers plain edits."""
 
-    def __init__(self, app: FastAPI, context: Context) -> None:
-        self._app, self._context = app, context
+    def __init__(self, context: Context) -> None:
+        self._context = context
         self._ways = ways_of(router.routes)
+        self._taken: deque[Request] = deque()
 
-    async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
-        way, parts = self._found(scope)
-        if way is None:
-            await self._app(scope, receive, send)
-            return
-        message = await receive()
+    def may_take(self, scope: Mapping[str, Any]) -> bool:
+        """Return whether a request is an edit, by its first line."""
+        return self._found(scope)[0] is not None
+
+    def take(self, request: Request) -> None:
+        """Answer a request, now or later, or have it answered instead; those that come this moment come along."""
+        self._taken.append(request)
+        if len(self._taken) == 1:
+            asyncio.get_running_loop().call_soon(self._all)
+
+    def _all(self) -> None:
+        while self._taken:
+            self._context.coming = len(self._taken)
+            try:
+                self._one(self._taken[0])
+            except Exception as error:
+                self._refused(self._taken[0], error)
+            self._taken.popleft()
+            self._context.coming = len(self._taken)
+
+    def _one(self, request: Request) -> None:
+        way, parts = self._found(request.scope)
         try:
-            arguments = self._plain(way, parts, scope, message)
+            if way is None:
+                raise _NotPlain
+            arguments = self._plain(way, parts, request)
         except NOT_PLAIN:
-            await self._app(scope, _again(message, receive), send)
+            request.instead()
             return
-        try:
-            done: Done = await way.endpoint(here=self._context, **arguments)
-        except EnforcerError as error:
-            await refused(error)(scope, receive, send)
+        found = _at_once(way.endpoint(here=self, **arguments))
+        if found is None:
+            request.instead()
             return
-        except Exception as error:
-            await broken(error)(scope, receive, send)
-            raise  # for the server's log
-        body = done.model_dump_json().encode()
-        headers = [(b"content-type", JSON), (b"content-length", str(len(body)).encode())]
-        await send({"type": "http.response.start", "status": 200, "headers": headers})
-        await send({"type": "http.response.body", "body": body})
+        made, said = found
+        if made is None:
+            document = Done(revision=self._context.store.head, outcome=Outcome.IN_FORCE, changed=False, said=said)
+            request.answer(200, document.model_dump_json().encode())
+        else:
+            self._wait(request, made, said)
+
+    async def edit(self, asked: Asking, make: Callable[[Desired], Planned]) -> tuple[Revision | None, str] | None:
+        """Judge and propose without waiting for anything; None where that cannot be. For endpoints this is `here`."""
+        return self._context.head.change_at_once(
+            make,
+            author=Author(asked.peer.uid),
+            message=asked.message,
+            if_revision=asked.if_revision,
+            allowed=self._context.confirming.free,
+        )
+
+    def _wait(self, request: Request, made: Revision, said: str) -> None:
+        """Answer when a revision is settled, or with what is the case when patience ends."""
+        loop, store = asyncio.get_running_loop(), self._context.store
+        late = loop.call_later(self._context.patience, lambda: tell(store.revision(made.number)))
+        told = False
+
+        def tell(revision: Revision) -> None:
+            nonlocal told
+            if not told:
+                told = True
+                late.cancel()
+                try:
+                    request.answer(200, done(revision, said).model_dump_json().encode())
+                except Refused as error:
+                    self._refused(request, error)
+
+        def tell_from_there(revision: Revision) -> None:
+            with suppress(RuntimeError):  # the server has ended meanwhile
+                loop.call_soon_threadsafe(tell, revision)
+
+        store.when_settled(made.number, tell_from_there)
+
+    def _refused(self, request: Request, error: Exception) -> None:
+        known = isinstance(error, EnforcerError)
+        if not known:
+            logging.getLogger("uvicorn.error").error("Exception in the short way", exc_info=error)
+        answer = refused(error) if isinstance(error, EnforcerError) else broken(error)
+        request.answer(answer.status_code, bytes(answer.body))
 
     def _found(self, scope: Mapping[str, Any]) -> tuple[Way | None, list[str]]:
-        if scope["type"] != "http":
-            return None, []
         parts: list[str] = scope["path"].split("/")
         ways = self._ways.get((scope["method"], len(parts)), ())
         return next((way for way in ways if way.leads(parts)), None), parts
 
-    def _plain(self, way: Way, parts: list[str], scope: Mapping[str, Any], message: Mapping[str, Any]) -> Any:
+    def _plain(self, way: Way, parts: list[str], request: Request) -> dict[str, Any]:
         """Return all that the endpoint is called with; raise one of NOT_PLAIN where there is more to be said."""
-        peer = scope.get("peer")
-        if not isinstance(peer, Peer) or not self._context.may_change(peer) or message.get("more_body"):
+        if len(request.body) > MOST_EDIT or not self._context.may_change(request.peer):
             raise _NotPlain
-        if way.body is not None and (b"content-type", JSON) not in scope["headers"]:
+        if way.body is not None and (b"content-type", JSON) not in request.scope["headers"]:
             raise _NotPlain
         query: dict[str, list[str]] = {}
-        for name, value in parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True):
+        for name, value in parse_qsl(request.scope["query_string"].decode("latin-1"), keep_blank_values=True):
             query.setdefault(name, []).append(value)
         if query.keys() - WITH_EVERY_CHANGE.keys() != way.query.keys():
             raise _NotPlain
@@ -148,14 +210,15 @@ class Short:
         for name in query.keys() & WITH_EVERY_CHANGE.keys():
             (value,) = query[name]
             said[name] = WITH_EVERY_CHANGE[name].validate_python(value)
-        return {**way.arguments(parts, query, message["body"]), "asked": Asking(peer, **said)}
+        return {**way.arguments(parts, query, request.body), "asked": Asking(request.peer, **said)}
 
 
-def _again(message: Any, receive: Any) -> Callable[[], Any]:
-    """Return a `receive` that gives a message once more, and then what comes."""
-    kept = [message]
-
-    async def next_message() -> Any:
-        return kept.pop() if kept else await receive()
-
-    return next_message
+def _at_once(endpoint: Coroutine[Any, Any, Any]) -> tuple[Revision | None, str] | None:
+    """Return what an endpoint returns that waits for nothing."""
+    try:
+        endpoint.send(None)
+    except StopIteration as done_:
+        found: tuple[Revision | None, str] | None = done_.value
+        return found
+    endpoint.close()
+    raise RuntimeError("an edit's endpoint waits for something")
