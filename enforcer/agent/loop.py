@@ -21,6 +21,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Protocol, Self, assert_never
 
 from enforcer.agent.decide import Attach, Commit, Replace, Step, decide, patience
+from enforcer.agent.events.gathering import Gathering
 from enforcer.agent.events.mailbox import (
     Event,
     LinksChanged,
@@ -45,9 +46,6 @@ from enforcer.model import Policy, host_layout
 
 BEAT = 1.0
 """Seconds after which the loop says that it is alive, at the latest, when it is not at work."""
-
-GATHER_WITHIN = 0.01
-"""Seconds within which the changes of a burst must be proposed to be part of one commit."""
 
 PUBLISH_EVERY = 0.2
 """Seconds that a status may be old while one change follows the other."""
@@ -79,8 +77,8 @@ def compiled(policy: Policy) -> Program:
 class Loop:
     """Takes events and proposed revisions, and keeps the policy in force.
 
-    `in_force` is the revision that is, and what it wants: one pair, which other threads may read. `coming` says how
-    many changes are about to be proposed, a hint that only decides how many one commit merges.
+    `in_force` is the revision that is, and what it wants: one pair, which other threads may read. `gathering` decides
+    how many revisions one commit merges.
     """
 
     in_force: tuple[int, Desired]
@@ -110,7 +108,7 @@ class Loop:
         self._mended: dict[str, float] = {}
         self._published = 0.0
         self._oddities = 0
-        self.coming: Callable[[], int] = lambda: 0
+        self.gathering = Gathering(mailbox)
         self.last = 0
 
     # --- life --------------------------------------------------------------------------------------------------------
@@ -151,7 +149,9 @@ class Loop:
         self._alive()
         wait = 0.0 if self._proposed else patience(self._places.all, time.monotonic(), most)
         self._events += self._mailbox.take(0.0 if self._events else wait)
-        self._gather()
+        if self._events and isinstance(self._events[-1], Proposed):
+            self.gathering.wait(len(self._events))
+            self._events += self._mailbox.take(0.0)
         try:
             while self._events:
                 event = self._events.popleft()
@@ -168,12 +168,6 @@ class Loop:
         except Exception as error:
             self._odd(error)
         return True
-
-    def _gather(self) -> None:
-        """Wait for changes that are being judged this moment: to commit for all takes no longer than for the first."""
-        latest = time.monotonic() + GATHER_WITHIN
-        while self.coming() and self._events and isinstance(self._events[-1], Proposed) and time.monotonic() < latest:
-            self._events += self._mailbox.take(GATHER_WITHIN)
 
     def _odd(self, error: Exception) -> None:
         """Survive what nobody thought of: trust nothing that is in the kernel, and begin again from what is wanted."""
@@ -240,6 +234,7 @@ class Loop:
         self._observer.repaired(netns, what, program, pid, seconds)
         self._status.repaired(netns, what, program, pid, seconds)
 
+    @uncollected()
     def _commit(self, revisions: Sequence[Revision]) -> None:
         """Put revisions in force together; if that is refused, halves of them, and refuse what is left alone."""
         begun = time.monotonic()
@@ -262,6 +257,7 @@ class Loop:
                 self._refuse(numbers[0], error)
             return
         took = time.monotonic() - begun
+        self.gathering.committed(len(revisions), took)
         self._passed("committed")
         self._desired, self._program, self._revision = desired, program, numbers[-1]
         self.in_force = (self._revision, desired)

@@ -49,7 +49,7 @@ class Serving:
             routers=routers,
             grown=keep_the_collector_away,
         )
-        loop.coming = lambda: context.coming
+        loop.gathering.coming = lambda: context.coming
         self._server = Server(context, Access(config.socket, config.group, config.others_read))
 
     def start(self) -> None:

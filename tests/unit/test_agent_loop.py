@@ -5,14 +5,17 @@ from __future__ import annotations
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from agent_stage import NETWORK, SSH, WEB, Stage, World, ecs, group
 
 from enforcer.agent import settling
+from enforcer.agent.events import gathering
 from enforcer.agent.events.mailbox import Proposed, Stop, TablesUnknown
 from enforcer.agent.loop import MOST_ODDITIES
 from enforcer.agent.store import Outcome
+from enforcer.dataplane import Committed
 from enforcer.ruleset import Ruleset, render
 
 ONE = ecs("one", 11, "tap-1")
@@ -418,14 +421,44 @@ def test_changes_that_are_being_judged_are_waited_for_and_share_one_commit(runni
         later.append(running.propose(group("Sg-B", SSH)))
         return 1
 
-    running.loop.coming = coming
+    running.loop.gathering.coming = coming
     first = running.propose(group("Sg-A", WEB))
     running.rounds(1)
     assert [merged for merged, *_ in running.notes.of("committed")][-1] == [first, *later]
 
 
+def test_those_whose_change_was_just_committed_are_waited_for_and_a_caller_alone_waits_for_nobody(
+    running: Stage, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gathering, "GATHER_WITHIN", 20.0)
+    numbers = [running.propose(group("Sg-A", WEB)), running.propose(group("Sg-B", WEB))]
+    commit = world.commit
+
+    def slow(*words: Any, **named: Any) -> Committed:
+        time.sleep(0.5)
+        return commit(*words, **named)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(world, "commit", slow)
+        running.rounds(1)
+    numbers.append(running.propose(group("Sg-A", SSH)))
+    other = threading.Timer(0.02, lambda: numbers.append(running.propose(group("Sg-B", SSH))))
+    other.start()
+    running.rounds(1)
+    other.join()
+    assert [merged for merged, *_ in running.notes.of("committed")][-2:] == [numbers[:2], numbers[2:]]
+    with monkeypatch.context() as patch:
+        patch.setattr(world, "commit", slow)
+        running.propose(group("Sg-A", WEB))
+        running.rounds(1)
+    begun = time.monotonic()
+    running.propose(group("Sg-A", SSH))
+    running.rounds(1)
+    assert time.monotonic() - begun < 0.4, "whose turn it was is here"
+
+
 def test_who_never_proposes_what_he_has_announced_keeps_nobody_waiting_for_long(running: Stage) -> None:
-    running.loop.coming = lambda: 1
+    running.loop.gathering.coming = lambda: 1
     number = running.propose(group("Sg-A", WEB))
     running.rounds(1)
     assert running.outcome(number).outcome is Outcome.IN_FORCE

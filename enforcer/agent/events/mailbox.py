@@ -64,9 +64,11 @@ class Mailbox:
 
     def __init__(self) -> None:
         self._events: queue.SimpleQueue[Event] = queue.SimpleQueue()
+        self._put = self._taken = 0  # revisions, by whoever has the store's lock, and by the loop
 
     def put(self, event: Event) -> None:
-        """Put an event in; never waits."""
+        """Put an event in; never waits. Revisions are put in one after the other."""
+        self._put += isinstance(event, Proposed)
         self._events.put(event)
 
     def take(self, timeout: float) -> list[Event]:
@@ -77,7 +79,13 @@ class Mailbox:
             while True:
                 found.append(self._events.get_nowait())
         except queue.Empty:
+            self._taken += sum(isinstance(event, Proposed) for event in found)
             return found
+
+    @property
+    def proposed(self) -> int:
+        """How many revisions wait in it."""
+        return self._put - self._taken
 
     def empty(self) -> bool:
         """Say whether nothing waits."""
