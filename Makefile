@@ -32,7 +32,7 @@ bench-quick: ## the same in under two minutes
 	scripts/bench --quick --out .cache/bench
 bench-changes: ## measure changes beside a bare message, libnftables and nft, some minutes
 	scripts/bench-changes
-bench-requests: ## measure requests to the daemon, alone and by eight callers at once, under two minutes
+bench-requests: ## measure requests to the daemon, one by one and by 8 to 64 connections at once, two minutes
 	scripts/bench-requests
 bench-cold: ## measure starts, restarts, repairs and memory, half an hour with 100,000 changes
 	scripts/bench-cold $(or $(CHANGES),100000)

@@ -2,10 +2,10 @@
 
     unshare --net python -m bench.requests --nics 2000 --lists 100
 
-One caller after the other first: a member more and less, an entry of an address group, a rule switched on and off, in
-turns; an answer that changes nothing, for what HTTP alone takes. Beside the answer, which waits for the disk, is when
-the change was in force: when this process heard the kernel tell of the last transaction before the answer. The daemon's
-own figure for its commit, and what a flush of this disk takes by itself, say where the time goes.
+One request after the other first: a member more and less, an entry of an address group, and an answer that changes
+nothing, for what HTTP alone takes, in turns; then a rule switched on and off. Beside the answer, which waits for the
+disk, stands when the change was in force: when this process heard the kernel tell of the last transaction before the
+answer. The daemon's own figure for its commit, and what a flush of this disk takes by itself, say where the time goes.
 
 Then a crowd (`bench.crowd`): eight connections that together aim at 1,000 edits a second, then 8, 32 and 64 as fast as
 they can. Each must learn its revision, none may be lost, and the history must have them in the order in which each
@@ -55,13 +55,13 @@ def changes(lists: int) -> dict[str, Change]:
     return {
         "a member": lambda turn: groups_of(0, turn),
         "address-group entry": an_entry,
-        "a rule, on or off": lambda turn: ("POST", f"{rules}/{'enable' if turn % 2 else 'disable'}", None),
+        RULE: lambda turn: ("POST", f"{rules}/{'enable' if turn % 2 else 'disable'}", None),
         "nothing to change": lambda _: ("PUT", "/v1/nics/far-1-1/security_groups", {"security_groups": ["m-0", "m-2"]}),
     }
 
 
-EVERY = {"a rule, on or off": 10}
-"""How many turns there are to one of a change that takes longer."""
+RULE, EVERY = "a rule, on or off", 10
+"""What has turns of its own, and fewer: whatever follows it within a grace period of the kernel waits for that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,11 +78,13 @@ def alone(living: Living, lists: int, turns: int) -> dict[str, Any]:
     """Ask for one change after the other, each kind in turns."""
     taken: dict[str, list[Taken]] = {}
     with Caller(living.socket) as caller, TableSocket("") as tables:
+        wanted = changes(lists)
+        rule = wanted.pop(RULE)
         for turn in range(turns):
-            for name, change in changes(lists).items():
-                every = EVERY.get(name, 1)
-                if turn % every == 0:
-                    taken.setdefault(name, []).append(timed(living, caller, tables, change(turn // every)))
+            for name, change in wanted.items():
+                taken.setdefault(name, []).append(timed(living, caller, tables, change(turn)))
+        for turn in range(-(-turns // EVERY)):
+            taken.setdefault(RULE, []).append(timed(living, caller, tables, rule(turn)))
     commits = living.commits()
     return {name: _figures(each, commits) for name, each in taken.items()}
 
