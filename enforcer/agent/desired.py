@@ -16,6 +16,7 @@ import json
 from bisect import bisect_left
 from collections.abc import Collection, Mapping
 from functools import cached_property, partial
+from operator import attrgetter
 from typing import Any
 
 from enforcer.agent.indexes import Indexes
@@ -146,8 +147,9 @@ class Desired:
     def _patched(self, policy: Policy, section: str, touched: Collection[tuple[str, str]]) -> tuple[Item, ...]:
         """Return a section with what is touched put in the place of what was there before."""
         found = list(getattr(policy, section))
+        key = partial(_name, section) if section == "eips" else attrgetter("name")
         for name in (name for each, name in touched if each == section):
-            at = bisect_left(found, name, key=partial(_name, section))
+            at = bisect_left(found, name, key=key)
             item = self.items[section].get(name)
             if item is None or at == len(found) or _name(section, found[at]) != name:
                 return self._joined(section)

@@ -134,8 +134,10 @@ class SqliteStore:
         return {key: Entry(key, value, written) for key, value, written in rows if value is not None}
 
     def revision(self, number: int) -> Revision:
+        if (recent := self._recent.get(number)) is not None:
+            return recent
         with self._reading():
-            return self._recent.get(number) or self._read(self._row(number))
+            return self._read(self._row(number))
 
     def history(self, *, most: int = 50, before: int | None = None) -> tuple[Revision, ...]:
         below = self._last + 1 if before is None else before
