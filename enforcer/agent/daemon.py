@@ -85,10 +85,11 @@ class Daemon:
         listener.start()
         seeing.counting.begin()
         loop.begin()
+        seeing.counting.give_way = loop.gathering.give_way
         seeing.start(lambda: loop.in_force[1].policy, loop.namespaces, self._config)
         failed = self._observer.failed
         beside = (
-            Audit(kernel, mailbox, lambda: self._config.audit_seconds, failed),
+            Audit(kernel, mailbox, lambda: self._config.audit_seconds, failed, loop.gathering.give_way),
             Copying(place(self._config.store), lambda: _copied(loop), failed),
         )
         looping = threading.Thread(target=self._loop, args=(loop,), name="loop")

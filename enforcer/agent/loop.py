@@ -152,6 +152,7 @@ class Loop:
         if self._events and isinstance(self._events[-1], Proposed):
             self.gathering.wait(len(self._events))
             self._events += self._mailbox.take(0.0)
+        self.gathering.working = any(isinstance(event, Proposed) for event in self._events)
         try:
             while self._events:
                 event = self._events.popleft()
@@ -167,6 +168,8 @@ class Loop:
             self._oddities = 0
         except Exception as error:
             self._odd(error)
+        finally:
+            self.gathering.working = False
         return True
 
     def _odd(self, error: Exception) -> None:

@@ -15,7 +15,7 @@ from __future__ import annotations
 import os
 import socket
 import struct
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -27,6 +27,7 @@ from enforcer.dataplane.dumps import (
     GET_SET,
     NOTHING_COUNTED,
     OF_TABLE,
+    Asking,
     dump,
     opened,
 )
@@ -70,13 +71,13 @@ class Reading:
     counts: dict[Origin, int]
 
 
-def read(netns: str, only: Collection[str] | None = None) -> Reading:
+def read(netns: str, only: Collection[str] | None = None, between: Callable[[], None] | None = None) -> Reading:
     """Read the counters of all our rules and maps, or only of the named chains and maps; none of ours: nothing.
 
-    An object that is deleted meanwhile is left out, or read in part.
+    `between` is called now and then meanwhile. An object that is deleted meanwhile is left out, or read in part.
     """
     counts: dict[Origin, int] = {}
-    with opened(netns) as asking:
+    with opened(netns, between) as asking:
         for family in FAMILIES:
             for origin, packets in _counted(asking, family, only):
                 counts[origin] = counts.get(origin, 0) + packets
@@ -122,7 +123,7 @@ def world(netns: str) -> str:
         return f"{boot}/{os.stat('/proc/thread-self/ns/net').st_ino}"
 
 
-def _counted(asking: socket.socket, family: str, only: Collection[str] | None) -> Iterator[tuple[Origin, int]]:
+def _counted(asking: Asking, family: str, only: Collection[str] | None) -> Iterator[tuple[Origin, int]]:
     table = text(OF_TABLE, TABLE)
     chains = [b""] if only is None else [text(_RULE_CHAIN, name) for name in only]
     for body in (body for chain in chains for body in dump(asking, GET_RULE, family, table + chain)):
@@ -138,7 +139,7 @@ def _counted(asking: socket.socket, family: str, only: Collection[str] | None) -
             yield from ((Origin(name, handle, label), packets) for _, label, packets in found if label)
 
 
-def _elements(asking: socket.socket, family: str, name: str) -> Iterator[tuple[bytes, str, int]]:
+def _elements(asking: Asking, family: str, name: str) -> Iterator[tuple[bytes, str, int]]:
     """Yield key, comment and packets of the elements that counted something."""
     for body in dump(asking, GET_ELEMENTS, family, text(OF_TABLE, TABLE) + text(_LIST_SET, name)):
         if body.count(NOTHING_COUNTED) == body.count(COUNTER):

@@ -3,6 +3,8 @@
     with opened("router") as asking:
         for body in dump(asking, GET_RULE, "inet", text(OF_TABLE, TABLE)): …
 
+Whoever reads much beside other threads says what to do `between` two messages: there is one interpreter.
+
 Read only. A dump that a change interrupts may be incomplete; whoever needs to know reads nftables' number before and
 after (`notices.generation`).
 """
@@ -12,7 +14,7 @@ from __future__ import annotations
 import os
 import socket
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Final
 
 from enforcer.dataplane.namespaces import entered
@@ -35,25 +37,41 @@ NOTHING_COUNTED: Final = _LONG.pack(12, 1) + _LONG.pack(12, 2)
 """Bytes and packets of a counter that has met no packet (NFTA_COUNTER_BYTES, NFTA_COUNTER_PACKETS)."""
 
 
-def opened(netns: str) -> socket.socket:
+class Asking(socket.socket):
+    """A socket that asks; `between` two messages that it yields something else may be done."""
+
+    between: Callable[[], None] | None = None
+
+
+def opened(netns: str, between: Callable[[], None] | None = None) -> Asking:
     """Open a socket in a namespace."""
     with entered(netns):
-        made = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _NETFILTER)
+        made = Asking(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _NETFILTER)
     made.settimeout(10)
+    made.between = between
     return made
 
 
-def dump(asking: socket.socket, kind: int, family: str, body: bytes) -> Iterator[bytes]:
+def dump(asking: Asking, kind: int, family: str, body: bytes) -> Iterator[bytes]:
     """Ask for all objects of a kind; yield the messages' bodies. No such table or set: nothing."""
     asking.send(message(kind, _DUMP, FAMILIES[family], body, sequence=1))
     found: list[bytes] = []
     while True:
+        if asking.between is not None:
+            asking.between()
         for answer, _, _, content in messages(asking.recv(1 << 18)):
             if answer == _DONE:
-                return iter(found)
+                return _yielded(found, asking.between)
             if answer == _ERROR:
                 number = -struct.unpack_from("=i", content)[0]
                 if number == _ENOENT:
                     return iter(())
                 raise SystemRefused(f"nftables' objects cannot be read ({os.strerror(number)})")
             found.append(content)
+
+
+def _yielded(found: list[bytes], between: Callable[[], None] | None) -> Iterator[bytes]:
+    for body in found:
+        if between is not None:
+            between()
+        yield body

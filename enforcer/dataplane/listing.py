@@ -12,9 +12,8 @@ Must not know: what the objects are for.
 from __future__ import annotations
 
 import re
-import socket
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Final
 
 from enforcer.dataplane.dumps import (
@@ -26,6 +25,7 @@ from enforcer.dataplane.dumps import (
     GET_SET,
     NOTHING_COUNTED,
     OF_TABLE,
+    Asking,
     dump,
     opened,
 )
@@ -49,13 +49,13 @@ _COUNTED: Final = re.compile(
 _UNCOUNTED: Final = rb"\1" + NOTHING_COUNTED
 
 
-def digest(netns: str) -> int:
-    """Return the number; tables that are not there are as good as any others."""
-    with opened(netns) as asking:
+def digest(netns: str, between: Callable[[], None] | None = None) -> int:
+    """Return the number; tables that are not there are as good as any others. `between` is called now and then."""
+    with opened(netns, between) as asking:
         return sum(hash(each) for family in FAMILIES for each in _told(asking, family)) & _BITS
 
 
-def _told(asking: socket.socket, family: str) -> Iterator[bytes]:
+def _told(asking: Asking, family: str) -> Iterator[bytes]:
     """Yield what tells an object or an element apart; of each its whole content, and a rule's handle and place."""
     ours = text(OF_TABLE, TABLE)
     for kind, changing in ((GET_CHAIN, (_CHAIN_USE, _CHAIN_COUNTERS)), (GET_OBJECT, (_OBJECT_USE,))):
@@ -72,7 +72,7 @@ def _told(asking: socket.socket, family: str) -> Iterator[bytes]:
             yield from _elements(asking, family, ours + text(_LIST_SET, parts[_SET_NAME].rstrip(b"\0").decode()))
 
 
-def _elements(asking: socket.socket, family: str, whose: bytes) -> Iterator[bytes]:
+def _elements(asking: Asking, family: str, whose: bytes) -> Iterator[bytes]:
     for body in dump(asking, GET_ELEMENTS, family, whose):
         listed = next((value for kind, value in attributes(body[_HEADER:]) if kind == _LIST_ELEMENTS), b"")
         counted = listed.count(COUNTER) != listed.count(NOTHING_COUNTED)

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import threading
+import time
+from functools import partial
+from pathlib import Path
+
 import pytest
 from kernel_asking import NICS, RULES, program
 from scratch import Scratch
@@ -9,6 +14,8 @@ from scratch import Scratch
 from enforcer.agent.events.audit import Audit
 from enforcer.agent.events.mailbox import Mailbox, TablesUnknown
 from enforcer.agent.kernel import Nftables
+from enforcer.agent.seeing.counting import Counting
+from enforcer.agent.store import SqliteStore
 from enforcer.dataplane import listing
 from enforcer.ruleset import names
 
@@ -48,6 +55,53 @@ def test_what_is_as_it_was_is_no_drift(auditing: Auditing) -> None:
     auditing.commit(RULES.replace("22", "443"))
     assert auditing.found() == []
     assert auditing.found() == []
+
+
+def test_who_compares_everything_gives_way_to_changes_between_two_messages(auditing: Auditing) -> None:
+    given: list[str] = []
+    asked = partial(given.append, "way")
+    assert listing.digest(auditing.scratch.name, asked) == listing.digest(auditing.scratch.name)
+    assert len(given) > 10, "the tables are some messages"
+    given.clear()
+    Audit(auditing.kernel, auditing.mailbox, lambda: 1.0, lambda _, why: None, asked).look()
+    assert len(given) > 10
+
+
+class Place:
+    """The one namespace where counters are read."""
+
+    def __init__(self, netns: str) -> None:
+        self.netns = netns
+
+    def namespaces(self) -> tuple[str, ...]:
+        return (self.netns,)
+
+    def nic_of(self, netns: str, index: int) -> str | None:
+        return None
+
+
+def test_a_reading_of_counters_gives_way_but_to_a_change_that_waits_for_its_end(
+    auditing: Auditing, tmp_path: Path
+) -> None:
+    netns, given = auditing.scratch.name, []
+    counting = Counting(SqliteStore(tmp_path / "store.db"), lambda what, why: auditing.failures.append(why))
+    change = threading.Thread(target=counting.leaving, args=(netns, None))
+    counting.give_way = partial(given.append, "way")
+    counting.read(Place(netns))
+    assert len(given) > 10
+    given.clear()
+
+    def begin_a_change() -> None:
+        given.append("way")
+        change.start()
+        while not counting._urgent:
+            time.sleep(0.001)
+
+    counting.give_way = begin_a_change
+    counting.read(Place(netns))
+    change.join()
+    assert given == ["way"]
+    assert auditing.failures == []
 
 
 def test_tables_of_others_are_no_drift(auditing: Auditing) -> None:

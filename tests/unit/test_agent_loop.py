@@ -457,6 +457,34 @@ def test_those_whose_change_was_just_committed_are_waited_for_and_a_caller_alone
     assert time.monotonic() - begun < 0.4, "whose turn it was is here"
 
 
+def test_who_works_in_the_background_gives_way_while_a_change_is_under_way_and_not_for_ever(
+    running: Stage, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gathering, "GIVE_WAY", 20.0)
+    way, commit, seen = running.loop.gathering, world.commit, []
+
+    def committing(*words: Any, **named: Any) -> Committed:
+        reader = threading.Thread(target=way.give_way)
+        reader.start()
+        reader.join(0.1)
+        seen.append(reader)
+        assert reader.is_alive()
+        return commit(*words, **named)
+
+    way.give_way()  # nothing is under way
+    with monkeypatch.context() as patch:
+        patch.setattr(world, "commit", committing)
+        running.propose(group("Sg-A", WEB))
+        running.rounds(1)
+    for reader in seen:
+        reader.join(10)
+        assert not reader.is_alive()
+    monkeypatch.setattr(gathering, "GIVE_WAY", 0.01)
+    running.propose(group("Sg-A", SSH))
+    way.give_way()
+    assert seen, "somebody waited, and he who waits for a change that nobody commits goes on"
+
+
 def test_who_never_proposes_what_he_has_announced_keeps_nobody_waiting_for_long(running: Stage) -> None:
     running.loop.gathering.coming = lambda: 1
     number = running.propose(group("Sg-A", WEB))

@@ -28,9 +28,15 @@ class Audit(threading.Thread):
     """Compares, every some seconds."""
 
     def __init__(
-        self, ledger: Ledger, mailbox: Mailbox, every: Callable[[], float], failed: Callable[[str, str], None]
+        self,
+        ledger: Ledger,
+        mailbox: Mailbox,
+        every: Callable[[], float],
+        failed: Callable[[str, str], None],
+        give_way: Callable[[], None] = lambda: None,
     ) -> None:
         super().__init__(name="audit", daemon=True)
+        self._give_way = give_way
         self._ledger, self._mailbox, self._every, self._failed = ledger, mailbox, every, failed
         self._listed: dict[str, tuple[int, int]] = {}
         self._ending = threading.Event()
@@ -55,7 +61,7 @@ class Audit(threading.Thread):
 
     def _compare(self, netns: str, count: int, last: int) -> None:
         before = notices.generation(netns)
-        digest = listing.digest(netns)
+        digest = listing.digest(netns, self._give_way)
         if notices.generation(netns) != before or self._ledger.commits().get(netns) != (count, last):
             return  # something changed meanwhile: next time
         known = self._listed.get(netns)

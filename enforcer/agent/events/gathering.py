@@ -16,15 +16,19 @@ from enforcer.agent.events.mailbox import Mailbox
 GATHER_WITHIN = 0.01
 """Seconds that it takes at most."""
 
+GIVE_WAY = 0.005
+"""Seconds for which a thread in the background lets changes go first, between two pieces of its work."""
+
 PAUSE = 0.0003
 """Seconds after which it is looked again whether they are here."""
 
 
 class Gathering:
-    """Waits for the rest of a burst; `coming` says how many changes are about to be proposed."""
+    """Waits for the rest of a burst; `coming` changes are about to be proposed, `working`: one is being committed."""
 
     def __init__(self, mailbox: Mailbox) -> None:
         self.coming: Callable[[], int] = lambda: 0
+        self.working = False
         self._mailbox = mailbox
         self._callers, self._until = 0, 0.0
 
@@ -36,6 +40,16 @@ class Gathering:
         """Wait until the rest of a burst is in the mailbox, `here` being those that are not in it any more."""
         latest = time.monotonic() + GATHER_WITHIN
         while (now := time.monotonic()) < latest and (self.coming() or self._more(here, now)):
+            time.sleep(PAUSE)
+
+    def give_way(self) -> None:
+        """Wait while a change is under way, for an instant at most; for threads that work in the background.
+
+        Each time that whoever judges or commits asks the disk or the kernel for something, another thread may take
+        the interpreter, and keeps it for some milliseconds.
+        """
+        latest = time.monotonic() + GIVE_WAY
+        while (self.working or self.coming() or self._mailbox.proposed) and time.monotonic() < latest:
             time.sleep(PAUSE)
 
     def _more(self, here: int, now: float) -> bool:

@@ -53,6 +53,8 @@ class Counting:
         self._seen: dict[tuple[str, str, str], dict[bytes, int]] = {}
         self._kept = time.monotonic()
         self._kept_text = ""
+        self._urgent = False
+        self.give_way: Callable[[], None] = lambda: None
 
     def begin(self) -> None:
         """Take up what an earlier life has counted."""
@@ -71,8 +73,10 @@ class Counting:
         except (EnforcerError, OSError) as error:
             self._failed("hits", f"{netns or '(own)'}: {error}")
             return
+        self._urgent = True
         with self._lock:
             self._ledger.take(netns, found, time.time(), whole=False)
+        self._urgent = False
 
     def read(self, places: Places) -> dict[str, int]:
         """Read all counters; return how many packets of each NIC could have been told since the last reading."""
@@ -80,12 +84,17 @@ class Counting:
         for netns in places.namespaces():
             try:
                 with self._lock:  # what is read must not be older than what a commit has read meanwhile
-                    self._ledger.take(netns, counters.read(netns), time.time())
+                    self._ledger.take(netns, counters.read(netns, between=self._between), time.time())
                 for family, name in BY_NIC:
                     self._read_nics(places, netns, family, name, grown)
             except (EnforcerError, OSError):
                 continue  # the namespace is gone, or not there yet: status says so
         return grown
+
+    def _between(self) -> None:
+        """Let changes go first, but for one that waits for this reading to end."""
+        if not self._urgent:
+            self.give_way()
 
     def _read_nics(self, places: Places, netns: str, family: str, name: str, grown: Counter[str]) -> None:
         found = counters.by_key(netns, family, name)

@@ -205,8 +205,7 @@ class SqliteStore:
             drop(connection, floor)
         with self._changed:
             self._floor = floor
-            for number in [number for number in self._recent if number <= floor]:
-                del self._recent[number]
+            self._recent = {number: each for number, each in self._recent.items() if number > floor}
 
     # --- inside ----------------------------------------------------------------------------------------------------
 
