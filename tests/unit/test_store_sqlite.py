@@ -31,7 +31,7 @@ from enforcer.agent.store import (
     opening,
 )
 from enforcer.agent.store import UnknownRevision as Unknown
-from enforcer.agent.store.sqlite import COMPACT_AT_LAST, COMPACT_EVERY
+from enforcer.agent.store.sqlite import COMPACT_EVERY, TEND_AT_LAST
 
 ME = Author(1000)
 
@@ -311,12 +311,14 @@ def test_an_idle_moment_copies_the_journal_into_the_file_and_drops_what_is_old(p
     assert sqlite3.connect(alone).execute("SELECT max(number) FROM revisions").fetchone() == (COMPACT_EVERY,)
 
 
-def test_a_store_that_is_never_idle_drops_what_is_old_all_the_same(path: Path):
+def test_a_store_that_is_never_idle_does_the_same_after_a_thousand_revisions(path: Path, tmp_path: Path):
     store = SqliteStore(path, keep=Keep(most=10, days=90, least=2))
-    for _ in range(COMPACT_AT_LAST):
+    for _ in range(TEND_AT_LAST):
         store.propose([], author=ME)
-    store.settle(range(1, COMPACT_AT_LAST + 1), Outcome.IN_FORCE)
-    assert len(store.history(most=COMPACT_AT_LAST)) == 10
+    store.settle(range(1, TEND_AT_LAST + 1), Outcome.IN_FORCE)
+    assert len(store.history(most=TEND_AT_LAST)) == 10
+    alone = shutil.copy(path, tmp_path / "without-its-journal.db")
+    assert sqlite3.connect(alone).execute("SELECT max(number) FROM revisions").fetchone() == (TEND_AT_LAST,)
 
 
 # --- how much history is kept ---

@@ -32,8 +32,8 @@ from enforcer.agent.store.opening import checkpoint, explained, opened
 MOST_RECENT = 4096
 """How many revisions are held in memory; older ones are read from the file."""
 
-COMPACT_EVERY, COMPACT_AT_LAST = 500, 5000
-"""After how many settled revisions old ones are dropped: in an idle moment, and at once."""
+COMPACT_EVERY, TEND_AT_LAST = 500, 1000
+"""After how many settled revisions old ones are dropped, and after how many no idle moment is waited for."""
 
 
 class SqliteStore:
@@ -54,7 +54,7 @@ class SqliteStore:
             self._head = self._highest()
             self._notes = {row[0]: Entry(*row) for row in self._connection.execute("SELECT * FROM notes")}
         self._since_compaction = 0
-        self._journalled = False
+        self._journalled = 0
         self.compact()
 
     def close(self) -> None:
@@ -119,10 +119,10 @@ class SqliteStore:
             told = [(self.revision(n), tell) for _, _, n in rows for tell in self._waiting.pop(n, ())]
         for revision, tell in told:
             tell(revision)
-        self._journalled = True
+        self._journalled += len(rows)
         self._since_compaction += len(rows)
-        if self._since_compaction >= COMPACT_AT_LAST:
-            self.compact()
+        if self._journalled >= TEND_AT_LAST:
+            self.tend()
 
     def snapshot(self, revision: int | None = None) -> dict[str, Entry]:
         with self._reading() as connection:
@@ -191,7 +191,7 @@ class SqliteStore:
         if self._since_compaction >= COMPACT_EVERY:
             self.compact()
         if self._journalled:
-            self._journalled = False
+            self._journalled = 0
             with explained(self._path):
                 checkpoint(self._path)
 
