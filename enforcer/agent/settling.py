@@ -30,6 +30,7 @@ class Settling:
         self._store, self._failed, self._passed = store, failed, passed
         self._said = ""
         self._beside = False
+        self._odd: Exception | None = None
         self._woken, self._ending = threading.Event(), threading.Event()
 
     def settle(self, numbers: Sequence[int], outcome: Outcome, reason: str = "") -> None:
@@ -41,9 +42,11 @@ class Settling:
             self.flush()
 
     def retry(self) -> None:
-        """Tell the store what it was not told yet, where no thread beside does that."""
+        """Tell the store what it was not told yet; with a thread beside, raise what nobody thought of there."""
         if not self._beside:
             self.flush()
+        elif self._odd is not None:
+            raise self._odd
 
     def flush(self) -> None:
         """Tell the store what it was not told yet; what has become of revisions alike is told at once."""
@@ -84,9 +87,13 @@ class Settling:
         while not self._ending.is_set():
             came = self._woken.wait(IDLE)
             self._woken.clear()
-            self.flush()
-            if not came:
-                self._tend()
+            try:
+                self.flush()
+                if not came:
+                    self._tend()
+                self._odd = None
+            except Exception as error:
+                self._odd = error
 
     def _tend(self) -> None:
         try:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from agent_stage import NETWORK, SSH, WEB, Stage, World, ecs, group
 
-from enforcer.agent import settling
+from enforcer.agent import loop, settling
 from enforcer.agent.events import gathering
 from enforcer.agent.events.mailbox import Proposed, Stop, TablesUnknown
 from enforcer.agent.loop import MOST_ODDITIES
@@ -379,6 +379,26 @@ def test_what_nobody_thought_of_is_survived_and_then_given_up(
         with pytest.raises(KeyError):
             running.rounds(1)
     assert "nobody thought of it" in running.notes.of("failed")[-1][1]
+
+
+def test_what_nobody_thought_of_while_it_settles_beside_the_loop_ends_the_loop_too(
+    running: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else all callers would wait for an answer that nobody gives; a new process settles."""
+
+    def odd(*_: object) -> None:
+        raise KeyError("nobody thought of it")
+
+    monkeypatch.setattr(loop, "BEAT", 0.01)
+    number = running.propose(group("Sg-A", WEB))
+    with monkeypatch.context() as patch:
+        patch.setattr(running.store, "settle", odd)
+        with pytest.raises(KeyError):
+            running.loop.run()
+    assert "nobody thought of it" in running.notes.of("failed")[-1][1]
+    running.dies()
+    running.born()
+    assert running.outcome(number).outcome is Outcome.IN_FORCE
 
 
 def test_after_what_nobody_thought_of_everything_is_replaced_and_goes_on(
