@@ -78,7 +78,7 @@ class Daemon:
         seeing = Seeing(store, self._observer)
         self._observer = seeing.measuring
         mailbox = Mailbox()
-        kernel = Nftables(self._faults.passed, seeing.counting.leaving)
+        kernel = Nftables(self._faults.passed, seeing.counting.leaving, seeing.counting.gone)
         listener = Listener(mailbox, self._observer.failed)
         passed, alive = self._faults.passed, self._notify.alive
         loop = Loop(store, kernel, listener, mailbox, self._observer, desired=Desired.of, passed=passed, alive=alive)

@@ -22,6 +22,7 @@ from enforcer import dataplane
 from enforcer.compiler import NamespaceProgram
 from enforcer.dataplane import Committed, notices
 from enforcer.dataplane.closing import close_beside
+from enforcer.dataplane.counters import Last
 from enforcer.dataplane.notices import Generation, NumberSocket
 from enforcer.errors import SystemRefused
 
@@ -74,8 +75,9 @@ class Nftables:
         self,
         passed: Callable[[str], None] = lambda _: None,
         leaving: Callable[[str, Collection[str] | None], None] = lambda _netns, _names: None,
+        gone: Callable[[str, Collection[Last]], None] = lambda _netns, _last: None,
     ) -> None:
-        self._passed, self._leaving = passed, leaving
+        self._passed, self._leaving, self._gone = passed, leaving, gone
         self._own: defaultdict[str, deque[_Own]] = defaultdict(lambda: deque(maxlen=MOST_REMEMBERED))
         self._commits: dict[str, tuple[int, int]] = {}
         self._sessions: dict[str, dataplane.Session] = {}
@@ -86,7 +88,10 @@ class Nftables:
     ) -> Committed:
         with self._counting(program.name, mended=whole or anew) as passed:
             session = self._sessions.setdefault(
-                program.name, dataplane.Session(program.name, partial(self._leaving, program.name))
+                program.name,
+                dataplane.Session(
+                    program.name, partial(self._leaving, program.name), partial(self._gone, program.name)
+                ),
             )
             return session.replace(program, closed=closed, whole=whole, anew=anew, passed=passed)
 

@@ -22,7 +22,7 @@ from enforcer.compiler.program import (
     SidePolicy,
     Sides,
 )
-from enforcer.compiler.sides import RuleList, digest
+from enforcer.compiler.sides import Parts, RuleList, digest
 from enforcer.compiler.terms import Term, Terms
 from enforcer.model import TCP, UDP, Attachment, Direction, Family, Layout, Namespace, Policy
 
@@ -52,7 +52,7 @@ def compile_namespace(policy: Policy, namespace: Namespace) -> Compiled:
     for attachment in judged:
         for key in list_keys(attachment):
             if key not in lists:
-                lists[key] = rule_list(policy, key)
+                lists[key] = rule_list(key, list_parts(policy, key))
     maps = {family: address_map(terms_in_use(lists, terms, family), family) for family in FAMILIES}
     inside = {family: classes_inside(maps[family].classes) for family in FAMILIES}
     sides = {
@@ -84,12 +84,12 @@ def declared(namespace: Namespace) -> tuple[str, ...]:
     return (*namespace.infrastructure, *(a.interface for a in namespace.attachments if not a.ref.nic.port_security))
 
 
-def rule_list(policy: Policy, key: ListKey, before: RuleList | None = None) -> RuleList:
-    """Build the rule list that a key stands for; what `before` was the same under that key is taken from there."""
+def list_parts(policy: Policy, key: ListKey, before: RuleList | None = None) -> Parts:
+    """Return the groups of a list with their effective rules: those of `before`, where the group is the same."""
     names, ecs_type, direction, family = key
     known = {id(group): rules for group, rules in before.parts} if before else {}
-    groups = tuple(policy.group(name) for name in names)
-    parts = tuple(
+    groups = (policy.group(name) for name in names)
+    return tuple(
         (
             group,
             known[id(group)]
@@ -98,7 +98,12 @@ def rule_list(policy: Policy, key: ListKey, before: RuleList | None = None) -> R
         )
         for group in groups
     )
-    return RuleList(direction, family, parts, before)
+
+
+def rule_list(key: ListKey, parts: Parts, before: RuleList | None = None) -> RuleList:
+    """Build the rule list that a key stands for; what `before` was the same under that key is taken from there."""
+    names, ecs_type, direction, family = key
+    return RuleList(direction, family, parts, before, profile_name(names, ecs_type))
 
 
 def profiles(sides: Mapping[ListKey, SidePolicy]) -> tuple[Sides, ...]:

@@ -26,6 +26,7 @@ from enforcer.compiler.compile import (
     distinct,
     guarded,
     list_keys,
+    list_parts,
     nic_program,
     profiles,
     rule_list,
@@ -125,14 +126,14 @@ class Place:
                 del self.users[key]
                 lists.pop(key, None)
             elif key not in lists:
-                lists[key] = rule_list(change.after, key)
+                lists[key] = rule_list(key, list_parts(change.after, key))
         for key in old if change.groups else ():
             if key in lists and not change.groups.isdisjoint(key[0]):
-                rules = rule_list(change.after, key, old[key])
-                if rules.same_rules(old[key]):
-                    old[key].parts = rules.parts
+                parts = list_parts(change.after, key, old[key])
+                if old[key].has_the_rules_of(parts):
+                    old[key].parts = parts
                 else:
-                    lists[key] = rules
+                    lists[key] = rule_list(key, parts, old[key])
         same = {id(rules) for rules in old.values()} & {id(rules) for rules in lists.values()}
         self._heard((each for each in old.values() if id(each) not in same), -1)
         self._heard((each for each in lists.values() if id(each) not in same), 1)

@@ -82,10 +82,11 @@ class SidePolicy:
 
     `locals` maps global address classes to local ones; a class that is not listed is `REST`. What no region covers is
     denied (S7). `key` stands for the rules and the regions in use: `locals` may differ under one key, but a global
-    class has the same local one wherever both are listed.
+    class has the same local one wherever both are listed. `lineage` stands for the list, whatever its rules are.
     """
 
     key: str
+    lineage: str
     direction: Direction
     family: Family
     groups: tuple[str, ...]

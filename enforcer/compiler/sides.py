@@ -49,11 +49,15 @@ class RuleList:
 
     `parts` are the groups with their effective rules. What it has worked out it remembers: the same list is asked again
     whenever classes come, and a list that differs little from `before` takes over what still holds (`carried`).
+    `lineage` is what stays of a list when its rules change: whom it judges.
     """
 
-    def __init__(self, direction: Direction, family: Family, parts: Parts, before: RuleList | None = None) -> None:
+    def __init__(
+        self, direction: Direction, family: Family, parts: Parts, before: RuleList | None = None, lineage: str = ""
+    ) -> None:
         self.direction, self.family, self.parts = direction, family, parts
-        self.rules = until_all_is_decided(rule for _, rules in parts for rule in rules)
+        self.lineage = f"{direction[0]}{family}_{lineage}"
+        self.rules = _rules_of(parts)
         self.places: dict[str, tuple[int, ...]] = {}
         unplaced = []
         for place, rule in enumerate(self.rules):
@@ -66,9 +70,9 @@ class RuleList:
         self._rest = _found(stack(self._below, self.rules))
         self._known = carried(before, self) if before else {}
 
-    def same_rules(self, other: RuleList) -> bool:
-        """Say whether two lists have the very same rules."""
-        return _identities(self) == _identities(other)
+    def has_the_rules_of(self, parts: Parts) -> bool:
+        """Say whether a list of these parts would have the very same rules."""
+        return _identities(self.rules) == _identities(_rules_of(parts))
 
     def compile(
         self, inside: Mapping[str, Sequence[AddressClass]], groups: tuple[str, ...], displaced: tuple[int, ...] = ()
@@ -87,7 +91,7 @@ class RuleList:
         kept = (LocalClass(REST, self._rest.regions), *(LocalClass(n, regions[n]) for n in sorted(regions)))
         marks = [self._rest.mark, *sorted(numbers)]
         key = f"{self.direction[0]}{self.family}_{digest(groups, self._identity, marks, displaced)}"
-        return SidePolicy(key, self.direction, self.family, groups, local, kept)
+        return SidePolicy(key, self.lineage, self.direction, self.family, groups, local, kept)
 
     def with_class(self, side: SidePolicy, entry: AddressClass) -> SidePolicy | None:
         """Add a class to a compiled list; None: it has regions that the list did not have before."""
@@ -136,7 +140,7 @@ def carried(old: RuleList, new: RuleList) -> dict[Positions, _Found]:
        what those paint where they paint: where that differs, nothing is taken over.
     3. Where not half of the rules are in both lists, to look takes longer than to paint: nothing is taken over.
     """
-    first, last = same_ends(_identities(old), _identities(new))
+    first, last = same_ends(_identities(old.rules), _identities(new.rules))
     if 2 * (first + last) < len(new.rules):
         return {}
     shift, tail = len(new.rules) - len(old.rules), len(old.rules) - last
@@ -167,8 +171,12 @@ def _untouched(rule: EffectiveRule, changed: Mapping[int, list[Span]], others: l
     return not any(one.first <= last and first <= one.last for first, last in near for one in where)
 
 
-def _identities(rules: RuleList) -> list[tuple[str, int]]:
-    return [(each.group, id(each.rule)) for each in rules.rules]
+def _rules_of(parts: Parts) -> tuple[EffectiveRule, ...]:
+    return until_all_is_decided(rule for _, rules in parts for rule in rules)
+
+
+def _identities(rules: Iterable[EffectiveRule]) -> list[tuple[str, int]]:
+    return [(each.group, id(each.rule)) for each in rules]
 
 
 def _local_numbers(marks: set[bytes]) -> dict[bytes, int]:

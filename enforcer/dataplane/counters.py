@@ -1,11 +1,12 @@
 """What our tables have counted: packets per object and comment, where a comment names the rule or the reason.
 
-    read("router")  ──▶  Reading(world, {Origin("verdict_port_694b99ae13", 17, "Sg-A/A01"): 12, …})
+    read("router")  ──▶  Reading(world, {Origin("verdict_port_694b99ae13", 17, "Sg-A/A01", 0x1fd0): 12, …})
 
-Read only, by hand over netlink: `nft list` reads a set of a hundred thousand elements in seconds. An object is known by
-its name *and* its handle, which the kernel never gives twice: a map that was replaced by one of the same name is
-another origin. What counted nothing, or has no comment, is left out. `world` names this life of this namespace: handles
-of another one mean other objects.
+Read only, by hand over netlink: `nft list` reads a set of a hundred thousand elements in seconds. An object is known
+by its name *and* its handle, which the kernel never gives twice: a map that was replaced by one of the same name is
+another origin. Elements come and go in a map, so their keys are part of an origin as well.
+What counted nothing, or has no comment, is left out. `world` names this life of this namespace: handles of another
+one mean other objects.
 
 Must not know: groups, rules, what a comment means.
 """
@@ -56,11 +57,24 @@ _COMMENT = 0  # NFTNL_UDATA_…_COMMENT
 
 
 class Origin(NamedTuple):
-    """What counted: a chain or map, its handle (of a rule: the rule's), and the comment of the rule or element."""
+    """What counted: a chain or map, its handle (of a rule: the rule's), and the comment of the rule or element.
+
+    `part` is the key of an element; of a rule it is 0.
+    """
 
     object: str
     handle: int
     label: str
+    part: int = 0
+
+
+class Last(NamedTuple):
+    """What an element had counted when it was deleted; what it is, as in `Origin`."""
+
+    object: str
+    label: str
+    part: int
+    packets: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +102,17 @@ def by_key(netns: str, family: str, name: str) -> dict[bytes, int]:
     """Read the counters of one set's elements, by their keys as the kernel has them; no such set: nothing."""
     with opened(netns) as asking:
         return {key: packets for key, _, packets in _elements(asking, family, name)}
+
+
+def last(told: Collection[bytes]) -> tuple[Last, ...]:
+    """Read what deleted elements had counted from what the kernel told when they went."""
+    found = []
+    for body in told:
+        parts = dict(attributes(body[4:]))
+        name = _text(parts[_LIST_SET])
+        for key, label, packets in _counting(parts.get(_LIST_ELEMENTS, b"")):
+            found.append(Last(name, label, int.from_bytes(key, "big"), packets))
+    return tuple(found)
 
 
 def interfaces(netns: str) -> dict[str, tuple[int, int]]:
@@ -136,7 +161,11 @@ def _counted(asking: Asking, family: str, only: Collection[str] | None) -> Itera
         name, handle = _text(entry[_SET_NAME]), int.from_bytes(entry.get(_SET_HANDLE, b""), "big")
         if only is None or name in only:
             found = _elements(asking, family, name)
-            yield from ((Origin(name, handle, label), packets) for _, label, packets in found if label)
+            yield from (
+                (Origin(name, handle, label, int.from_bytes(key, "big")), packets)
+                for key, label, packets in found
+                if label
+            )
 
 
 def _elements(asking: Asking, family: str, name: str) -> Iterator[tuple[bytes, str, int]]:
@@ -144,14 +173,17 @@ def _elements(asking: Asking, family: str, name: str) -> Iterator[tuple[bytes, s
     for body in dump(asking, GET_ELEMENTS, family, text(OF_TABLE, TABLE) + text(_LIST_SET, name)):
         if body.count(NOTHING_COUNTED) == body.count(COUNTER):
             continue  # most of them, and this is so much faster than to look at each
-        listed = next((value for kind, value in attributes(body[4:]) if kind == _LIST_ELEMENTS), b"")
-        for _, raw in attributes(listed):
-            if COUNTER not in raw or NOTHING_COUNTED in raw:
-                continue
-            element = dict(attributes(raw))
-            if packets := _element_packets(element):
-                key = dict(attributes(element.get(_ELEM_KEY, b""))).get(_KEY_VALUE, b"")
-                yield key, _comment(element.get(_ELEM_USERDATA)), packets
+        yield from _counting(next((value for kind, value in attributes(body[4:]) if kind == _LIST_ELEMENTS), b""))
+
+
+def _counting(listed: bytes) -> Iterator[tuple[bytes, str, int]]:
+    for _, raw in attributes(listed):
+        if COUNTER not in raw or NOTHING_COUNTED in raw:
+            continue
+        element = dict(attributes(raw))
+        if packets := _element_packets(element):
+            key = dict(attributes(element.get(_ELEM_KEY, b""))).get(_KEY_VALUE, b"")
+            yield key, _comment(element.get(_ELEM_USERDATA)), packets
 
 
 def _element_packets(element: dict[int, bytes]) -> int:

@@ -11,7 +11,7 @@ The steps of a change, and what holds if we crash right after each, are those of
 change of members is a switch alone. The sweep waits for packets in flight (`grace`), and callers need not wait with it:
 it is left for `tidy`, or for the next change. For the conversations that end (S14) they do wait: once somebody has
 heard of the change, what begins is the new owner's, and deleting it would let the other side open it anew. Before a
-sweep `retiring` is told which counting objects go; None: all.
+sweep `retiring` is told which counting objects go; None: all. `gone` hears what elements had counted that went alone.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import socket
 from collections.abc import Callable, Collection, Sequence
 
 from enforcer.compiler import NamespaceProgram
-from enforcer.dataplane import commit, conntrack, flows, grace, observe
+from enforcer.dataplane import commit, conntrack, counters, flows, grace, observe
 from enforcer.dataplane.closing import close_beside
 from enforcer.dataplane.commit import Committed, Step
 from enforcer.dataplane.netlink import Channel, Untold, encode
@@ -37,8 +37,13 @@ from enforcer.ruleset.stamps import generation_mask
 class Session:
     """A namespace in which this process alone puts policies in force."""
 
-    def __init__(self, netns: str, retiring: Callable[[Collection[str] | None], None] = lambda _: None) -> None:
-        self._netns, self._retiring = netns, retiring
+    def __init__(
+        self,
+        netns: str,
+        retiring: Callable[[Collection[str] | None], None] = lambda _: None,
+        gone: Callable[[Collection[counters.Last]], None] = lambda _: None,
+    ) -> None:
+        self._netns, self._retiring, self._gone = netns, retiring, gone
         self._channel: Channel | None = None
         self._tracking: socket.socket | None = None
         self._lowering = Lowering()
@@ -54,6 +59,7 @@ class Session:
         self._given = 0
         self._edition = 0
         self._unswept: Changes | None = None
+        self._told: list[bytes] = []
 
     def close(self) -> None:
         """End it; what is in force stays so."""
@@ -103,7 +109,7 @@ class Session:
             whole=whole,
             anew=anew,
             passed=passed,
-            lower_=self._lowering.lower,
+            lower_=self._lowering.begin,
             leaving=self._retiring,
             after=last,
         )
@@ -173,20 +179,22 @@ class Session:
     @property
     def untidy(self) -> bool:
         """Whether a sweep is left to be done."""
-        return self._unswept is not None
+        return self._unswept is not None or bool(self._told)
 
     def tidy(self, passed: Callable[[Step], None] = lambda _: None) -> None:
         """Delete what nothing refers to any more since the last change; if that is refused, forget what is there."""
         found, self._unswept = self._unswept, None
-        if found is None or self._ruleset is None:
-            return
-        grace.period()
-        if found.retired:
-            self._retiring(found.retired)
-        try:
-            self._run(found.sweep, self._ruleset, Step.SWEPT, passed)
-        except (SystemRefused, Untold):
-            self._forget()
+        if found is not None and self._ruleset is not None:
+            grace.period()
+            if found.retired:
+                self._retiring(found.retired)
+            try:
+                self._run(found.sweep, self._ruleset, Step.SWEPT, passed)
+            except (SystemRefused, Untold):
+                self._forget()
+        told, self._told = self._told, []
+        if last := counters.last(told):
+            self._gone(last)
 
     def _run(
         self, operations: Sequence[Operation], ruleset: Ruleset, step: Step, passed: Callable[[Step], None]
@@ -198,7 +206,8 @@ class Session:
             )
             sets = {entry.name: entry for entry in ruleset.tables[0].sets} if asks else {}
             self._channel = self._channel or Channel(self._netns)
-            self._channel.commit(encode(operations, sets, self._indexes))
+            told = self._channel.commit(encode(operations, sets, self._indexes))
+            self._told += told
             passed(step)
 
     def _next(self, namespace: NamespaceProgram, current: int) -> int:

@@ -9,7 +9,7 @@ What may change in place, and what a packet in flight finds then, is said in doc
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from itertools import compress, count
 from operator import is_not
@@ -17,7 +17,8 @@ from typing import TypeVar
 
 from enforcer.compiler.space import same_ends
 from enforcer.ruleset.names import COUNTING, GENERATION
-from enforcer.ruleset.nft import Chain, Element, Ruleset, Set, Table
+from enforcer.ruleset.nft import Chain, Element, Key, Ruleset, Set, Table
+from enforcer.ruleset.verdicts import Verdicts
 
 _Named = TypeVar("_Named", Chain, Set)
 
@@ -47,7 +48,7 @@ class AddElements:
 
     family: str
     set: Set
-    elements: tuple[Element, ...]
+    elements: Sequence[Element]
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +57,7 @@ class DeleteElements:
 
     family: str
     set: Set
-    elements: tuple[Element, ...]
+    elements: Sequence[Element]
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,14 +148,14 @@ def changes(before: Ruleset, after: Ruleset) -> Changes:
     # Rules first, for they ask sets; sets before chains, for elements jump to chains.
     found.sweep += [DeleteSet(family, entry.name) for family, entry in gone_sets]
     found.sweep += [DeleteChain(family, chain.name) for family, chain in gone_chains]
-    found.retired = [entry.name for _, entry in gone_sets if entry.counted]
+    found.retired += [entry.name for _, entry in gone_sets if entry.counted]
     found.retired += [chain.name for _, chain in gone_chains if chain.name.startswith(COUNTING)]
     # Chains come before the elements that jump to them, and sets before the rules that ask them.
     found.prepare.sort(key=lambda each: _ORDER[type(each)])
     return found
 
 
-_ORDER = {AddSet: 0, AddChain: 1}
+_ORDER = {AddSet: 0, AddElements: 0, AddChain: 1}
 
 
 def _differing(old: Sequence[_Named], new: Sequence[_Named]) -> tuple[dict[str, _Named], list[_Named]]:
@@ -200,6 +201,8 @@ def _sets(old: Table, new: Table, found: Changes) -> list[tuple[str, Set]]:
             found.prepare.append(AddSet(new.family, entry))
         elif _kind(known) != _kind(entry):
             raise Unequal(entry.name)
+        elif isinstance(known.elements, Verdicts) and isinstance(entry.elements, Verdicts):
+            _verdicts(new.family, entry, known.elements, entry.elements, found)
         elif known.elements is not entry.elements:
             _elements(new.family, known, entry, found)
     return [(new.family, entry) for entry in there.values()]
@@ -209,18 +212,30 @@ def _kind(entry: Set) -> tuple[object, ...]:
     return (entry.key, entry.value, entry.interval, entry.counted, entry.size)
 
 
+def _verdicts(family: str, entry: Set, before: Verdicts, after: Verdicts, found: Changes) -> None:
+    """Add what is said of new classes before anybody is told of them, and delete the old when nobody is any more."""
+    for operations, make, elements in (
+        (found.prepare, AddElements, after.beside(before)),
+        (found.switch, DeleteElements, before.differing(after)),
+        (found.switch, AddElements, after.differing(before)),
+        (found.sweep, DeleteElements, before.beside(after)),
+    ):
+        if elements:
+            operations.append(make(family, entry, elements))
+
+
 def _elements(family: str, known: Set, entry: Set, found: Changes) -> None:
     first, last = same_ends(known.elements, entry.elements)
     parts = (each.elements[first : len(each.elements) - last] for each in (known, entry))
     before, after = ({element.key: element for element in part} for part in parts)
     gone = tuple(element for key, element in before.items() if after.get(key) != element)
     new = tuple(element for key, element in after.items() if before.get(key) != element)
-    if entry.grows:
-        # Under one name a class never changes its local class, so nothing is replaced; what nobody has goes later.
-        if any(element.key in after for element in gone):
-            raise Unequal(entry.name)
-        found.switch += [AddElements(family, entry, new)] if new else []
-        found.sweep += [DeleteElements(family, entry, gone)] if gone else []
-        return
+    if entry.grows:  # what nobody has any more goes later
+        found.sweep += [DeleteElements(family, entry, late)] if (late := _without(gone, after)) else []
+        gone = _without(gone, before.keys() - after.keys())
     found.switch += [DeleteElements(family, entry, gone)] if gone else []
     found.switch += [AddElements(family, entry, new)] if new else []
+
+
+def _without(elements: tuple[Element, ...], keys: Collection[Key]) -> tuple[Element, ...]:
+    return tuple(element for element in elements if element.key not in keys)

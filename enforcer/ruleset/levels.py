@@ -1,4 +1,4 @@
-"""Regions of a side policy, sorted by how the kernel finds them: exact keys first, what is left by default last.
+"""Regions of a local class, sorted by how the kernel finds them: exact keys first, what is left by default last.
 
     points      class . protocol . sub-key     hash: single ports, and ranges of a few
     ranges      class . protocol . interval    interval map: what is neither point nor default
@@ -11,7 +11,7 @@ a hash does not. Real groups name ports one by one and whole protocols; their in
 
 They are asked for the packet's local class first and then, unless that was it, for `REST`: what the rules for any
 address decide is said once and not once for each class. Only where a class has a default, which would hide it, it is
-said again.
+said again: such a class *leans* on the rest, and has other entries when the rest has.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from itertools import islice, pairwise
 
-from enforcer.compiler.program import ANY_PROTOCOL, ANY_SUBKEY, REST, Decider, LocalClass, Region, SidePolicy, Span
+from enforcer.compiler.program import ANY_PROTOCOL, ANY_SUBKEY, Decider, Region, Span
 
 Rows = dict[Span, list[Region]]
 """Regions by the protocols that they cover; the regions of a row are in the order of their sub-keys."""
@@ -32,63 +32,62 @@ FEW = 16
 
 @dataclass(slots=True)
 class Levels:
-    """The entries of each level, with the local class in front, in the order of the Program."""
+    """The entries of one local class on each level, in the order of the Program; `classes` has one or none."""
 
-    points: list[tuple[int, int, int, Decider]] = field(default_factory=list)
-    ranges: list[tuple[int, int, Span, Decider]] = field(default_factory=list)
-    protocols: list[tuple[int, int, Decider]] = field(default_factory=list)
-    classes: list[tuple[int, Decider]] = field(default_factory=list)
+    points: list[tuple[int, int, Decider]] = field(default_factory=list)
+    ranges: list[tuple[int, Span, Decider]] = field(default_factory=list)
+    protocols: list[tuple[int, Decider]] = field(default_factory=list)
+    classes: list[tuple[Decider]] = field(default_factory=list)
+    leans: bool = False
 
 
-def levels(policy: SidePolicy) -> Levels:
-    """Sort the regions of all local classes into levels."""
-    found = Levels()
-    rest = _rows(next((entry.regions for entry in policy.classes if entry.number == REST), ()))
-    for entry in policy.classes:
-        if entry.number == REST:
-            _sort(REST, rest, _class_default(rest), found)
-        else:
-            _sort_above(entry, rest, found)
+def levels_of_rest(regions: Iterable[Region]) -> Levels:
+    """Sort what the rules for any address decide into levels."""
+    found, rows = Levels(), rows_of(regions)
+    _sort(rows, _class_default(rows), found)
     return found
 
 
-def _rows(regions: Iterable[Region]) -> Rows:
+def levels_above(regions: Iterable[Region], rest: Rows) -> Levels:
+    """Sort what is asked for before `rest` into levels.
+
+    A row that one of its rules mostly decides gets that rule as its default, with what `rest` decides as exceptions;
+    of another row only what differs from `rest` is said.
+    """
+    found, rows = Levels(), rows_of(regions)
+    wide = {span: regions for span, regions in rows.items() if _mostly_one(regions)}
+    found.leans = bool(wide)
+    if sum(span.last - span.first + 1 for span in wide) > (ANY_PROTOCOL.last + 1) // 2:
+        complete = _over(rows, rest, ANY_PROTOCOL)
+        if (default := _class_default(complete)) is not None:
+            _sort(complete, default, found)
+            return found
+    for protocols, row in rows.items():
+        if protocols in wide:
+            _sort(_over({protocols: row}, rest, protocols), None, found)
+        else:
+            for protocol in range(protocols.first, protocols.last + 1):
+                _sort_row(protocol, row, None, found)
+    return found
+
+
+def rows_of(regions: Iterable[Region]) -> Rows:
+    """Sort regions by the protocols that they cover."""
     rows: Rows = {}
     for region in regions:
         rows.setdefault(region.protocols, []).append(region)
     return rows
 
 
-def _sort(number: int, rows: Rows, default: Decider | None, found: Levels) -> None:
+def _sort(rows: Rows, default: Decider | None, found: Levels) -> None:
     if default is not None:
-        found.classes.append((number, default))
+        found.classes.append((default,))
     for protocols, regions in rows.items():
         fallback = _most_common(regions) if _whole(regions) else None
         for protocol in range(protocols.first, protocols.last + 1):
             if fallback is not None and fallback != default:
-                found.protocols.append((number, protocol, fallback))
-            _sort_row(number, protocol, regions, fallback, found)
-
-
-def _sort_above(entry: LocalClass, rest: Rows, found: Levels) -> None:
-    """Sort a class that is asked before `rest`.
-
-    A row that one of its rules mostly decides gets that rule as its default, with what `rest` decides as exceptions;
-    of another row only what differs from `rest` is said.
-    """
-    rows = _rows(entry.regions)
-    wide = {span: regions for span, regions in rows.items() if _mostly_one(regions)}
-    if sum(span.last - span.first + 1 for span in wide) > (ANY_PROTOCOL.last + 1) // 2:
-        complete = _over(rows, rest, ANY_PROTOCOL)
-        if (default := _class_default(complete)) is not None:
-            _sort(entry.number, complete, default, found)
-            return
-    for protocols, regions in rows.items():
-        if protocols in wide:
-            _sort(entry.number, _over({protocols: regions}, rest, protocols), None, found)
-        else:
-            for protocol in range(protocols.first, protocols.last + 1):
-                _sort_row(entry.number, protocol, regions, None, found)
+                found.protocols.append((protocol, fallback))
+            _sort_row(protocol, regions, fallback, found)
 
 
 def _mostly_one(regions: list[Region]) -> bool:
@@ -158,7 +157,7 @@ def _most_common(regions: list[Region]) -> Decider:
     return sizes.most_common(1)[0][0]
 
 
-def _sort_row(number: int, protocol: int, regions: list[Region], fallback: Decider | None, found: Levels) -> None:
+def _sort_row(protocol: int, regions: list[Region], fallback: Decider | None, found: Levels) -> None:
     """Sort one protocol's regions, which are in the order of their sub-keys.
 
     A range goes on over the points behind it if the same rule decides on their far side; `reach` is how far the points
@@ -170,17 +169,12 @@ def _sort_row(number: int, protocol: int, regions: list[Region], fallback: Decid
         if region.decider == fallback:
             continue
         if span.last - span.first < FEW:
-            found.points += [(number, protocol, subkey, region.decider) for subkey in range(span.first, span.last + 1)]
+            found.points += [(protocol, subkey, region.decider) for subkey in range(span.first, span.last + 1)]
             reach = span.last if span.first == reach + 1 else reach
             continue
         before = found.ranges[-1] if found.ranges else None
-        if (
-            before is not None
-            and before[:2] == (number, protocol)
-            and before[3] == region.decider
-            and reach + 1 == span.first
-        ):
-            found.ranges[-1] = (number, protocol, Span(before[2].first, span.last), region.decider)
+        if before is not None and before[0] == protocol and before[2] == region.decider and reach + 1 == span.first:
+            found.ranges[-1] = (protocol, Span(before[1].first, span.last), region.decider)
         else:
-            found.ranges.append((number, protocol, span, region.decider))
+            found.ranges.append((protocol, span, region.decider))
         reach = span.last

@@ -6,29 +6,20 @@ what it has made: what is the same in the next Program is the very same object i
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 
 from enforcer.compiler.program import AddressMap, NamespaceProgram, SidePolicy
 from enforcer.model import Family
 from enforcer.ruleset import names
 from enforcer.ruleset.around import Around, MadeFor
+from enforcer.ruleset.classify import Classifier, classifier, spliced_hosts
 from enforcer.ruleset.nft import Chain, Ruleset, Set, Table
 from enforcer.ruleset.nics import ProfileKey
-from enforcer.ruleset.policies import (
-    DECIDED,
-    Classifier,
-    Judge,
-    classifier,
-    local_elements,
-    lower_policy,
-    spliced_hosts,
-)
+from enforcer.ruleset.policies import DECIDED, Judge, Life, Lowered, lower_policy, with_locals
 from enforcer.ruleset.profiles import Profile, lower_profile
 from enforcer.ruleset.skeleton import TIMEOUT_OBJECTS
 from enforcer.ruleset.stamps import forwards, in_force, mark_chains
-
-_Lowered = tuple[Judge, tuple[Set, ...], tuple[Chain, ...]]
 
 
 def lower(
@@ -60,14 +51,31 @@ class _Judging:
 
 @dataclass(slots=True)
 class Lowering:
-    """Lowers one Program of a namespace after the other."""
+    """Lowers one Program of a namespace after the other.
 
-    _policies: dict[str, tuple[SidePolicy, _Lowered]] = field(default_factory=dict)
+    Between one `begin` and the next it has a life of its own: what changes in place is named by it (`lower_policy`).
+    """
+
+    _policies: dict[str, Lowered] = field(default_factory=dict)
     _classifiers: dict[Family, tuple[AddressMap, int, Classifier]] = field(default_factory=dict)
     _profiles: dict[tuple[object, ...], Profile] = field(default_factory=dict)
     _judging: _Judging | None = None
     _around: Around | None = None
     _last: tuple[NamespaceProgram, Ruleset] | None = None
+    _life: Life | None = None
+
+    def begin(
+        self,
+        namespace: NamespaceProgram,
+        generation: int,
+        absent: Collection[str] = (),
+        closed: Collection[str] = (),
+        edition: int = 1,
+    ) -> Ruleset:
+        """Lower the first Program that is loaded; there is nothing of its edition yet, and later ones change it."""
+        self._life, self._policies = Life(edition, edition), {}
+        self._last = self._judging = None
+        return self.lower(namespace, generation, absent, closed, edition)
 
     def lower(
         self,
@@ -84,14 +92,10 @@ class Lowering:
         return ruleset
 
     def let_go(self) -> None:
-        """Forget the elements of verdict maps, which are in the kernel by now: most of what a Ruleset weighs.
-
-        A map's name stands for them, so nobody asks for them again: it stays as it is, or goes whole.
-        """
-        for key, (policy, (judge, sets, chains)) in self._policies.items():
-            lighter = tuple(replace(entry, elements=()) if entry.counted else entry for entry in sets)
-            self._policies[key] = (policy, (judge, lighter, chains))
-        self._last = self._judging = None
+        """Forget what verdict maps say, which the kernel has by now; what must be known of it is made again."""
+        for lowered in self._policies.values():
+            for each in lowered.said:
+                each.let_go()
 
     def afresh(self) -> Lowering:
         """Return one that knows nothing of policies; what NICs have is the same, whatever was done to the kernel."""
@@ -160,15 +164,16 @@ class Lowering:
         sets: dict[str, Set] = {}
         chains: dict[str, Chain] = {}
         known, self._policies = self._policies, {}
+        self._life = replace(self._life, turn=self._life.turn + 1) if self._life and known else self._life
         for policy in namespace.policies:
-            judge, policy_sets, policy_chains = self._policy(policy, known)
-            judges[policy.key] = judge
-            if judge.by_address:
-                classify = classifiers[policy.family]
-                sets.update((entry.name, entry) for entry in classify.sets)
-                chains.update((chain.name, chain) for chain in classify.chains)
-            sets.update((entry.name, entry) for entry in policy_sets)
-            chains.update((chain.name, chain) for chain in policy_chains)
+            lowered = self._policy(policy, known)
+            judges[policy.key] = lowered.judge
+            sets.update((entry.name, entry) for entry in lowered.sets)
+            chains.update((chain.name, chain) for chain in lowered.chains)
+        asked = {policy.family for policy in namespace.policies if judges[policy.key].by_address}
+        classify = [classifiers[family] for family in sorted(asked)]
+        sets = {entry.name: entry for each in classify for entry in each.sets} | sets
+        chains = {chain.name: chain for each in classify for chain in each.chains} | chains
         made = _Judging(namespace.policies, classifiers, judges, tuple(sets.values()), tuple(chains.values()))
         self._judging = made
         return made
@@ -182,18 +187,15 @@ class Lowering:
         self._classifiers[addresses.family] = (addresses, edition, classify)
         return classify
 
-    def _policy(self, policy: SidePolicy, known: dict[str, tuple[SidePolicy, _Lowered]]) -> _Lowered:
+    def _policy(self, policy: SidePolicy, known: Mapping[str, Lowered]) -> Lowered:
         """Lower a side policy; under one key, nothing but its local classes can differ."""
         before = known.get(policy.key)
         if before is None:
-            lowered = lower_policy(policy)
-        elif before[0] is policy:
-            lowered = before[1]
+            old = next((each for each in known.values() if each.policy.lineage == policy.lineage), None)
+            lowered = lower_policy(policy, self._life, old)
         else:
-            judge, old, chains = before[1]
-            sets = tuple(replace(s, elements=local_elements(policy)) if s.grows else s for s in old)
-            lowered = (judge, sets, chains)
-        self._policies[policy.key] = (policy, lowered)
+            lowered = before if before.policy is policy else with_locals(before, policy)
+        self._policies[policy.key] = lowered
         return lowered
 
     def _profiles_of(

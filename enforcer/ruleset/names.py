@@ -97,9 +97,11 @@ PROFILE_TO = "to{}_{}_{}"
 PROFILE_TO_KNOWN = "to{}_{}_{}_known"
 PROFILE_TO_REPLY = "to{}_{}_{}_reply"
 EDITION = re.compile(
-    r"(?:host[46]|classify_(?:source|destination)[46]|(?:from|to)[46]_[0-9a-f]{10})_([0-9]+)(?:_reply|_known)?"
+    r"(?:host[46]|classify_(?:source|destination)[46]|(?:from|to)[46]_[0-9a-f]{10}"
+    r"|(?:policy|local|verdict_[a-z]+)_[ie][46]_[0-9a-f]{10})_([0-9]+)(?:_reply|_known)?"
 )
-"""What has an edition: host maps, the chains that ask them, and profiles."""
+"""What has an edition: host maps, the chains that ask them, and profiles. While a session lasts
+that changes them in place, so have verdict maps, local classes and the chains that ask these."""
 
 COUNTING = ("verdict_", "policy_")
 """How the names begin of what counts the hits of rules."""

@@ -6,6 +6,7 @@ names from outside cannot smuggle in syntax: `render` turns these values into te
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Literal, NamedTuple
@@ -255,7 +256,7 @@ class Set:
 
     name: str
     key: tuple[Field, ...]
-    elements: tuple[Element, ...]
+    elements: Sequence[Element]
     value: Literal["verdict", "classid"] | None = None
     interval: bool = False
     counted: bool = False

@@ -15,6 +15,7 @@ from enforcer.compiler.program import FAMILIES, NamespaceProgram, NicProgram
 from enforcer.compiler.sides import digest
 from enforcer.model import TCP, UDP, Family, IPAddress, IPNetwork
 from enforcer.ruleset import names
+from enforcer.ruleset.classify import DESTINATION, SOURCE
 from enforcer.ruleset.nft import (
     ACCEPT,
     DROP,
@@ -34,7 +35,6 @@ from enforcer.ruleset.nft import (
     jump,
     rule,
 )
-from enforcer.ruleset.policies import DESTINATION, SOURCE
 from enforcer.ruleset.profiles import Profile
 
 ProfileKey = tuple[Family, str]

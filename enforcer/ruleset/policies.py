@@ -17,22 +17,18 @@ names its deciding rule and counts its packets; a listing reads like the policy.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from typing import Any
 
-from enforcer.compiler.program import ANY_PROTOCOL, REST, UNCLASSED, AddressMap, Decider, SidePolicy
-from enforcer.compiler.space import same_ends
+from enforcer.compiler.program import REST, UNCLASSED, Decider, SidePolicy
 from enforcer.model import ICMP, ICMPV6, Action, Direction, Family
 from enforcer.ruleset import names
-from enforcer.ruleset.levels import Levels, levels
 from enforcer.ruleset.nft import (
     RETURN,
     Chain,
     Counter,
     Element,
     Field,
-    Interval,
     Load,
     Match,
     Rule,
@@ -42,16 +38,22 @@ from enforcer.ruleset.nft import (
     goto,
     rule,
 )
-from enforcer.ruleset.pieces import PieceMaps, piece_maps
+from enforcer.ruleset.verdicts import (
+    ALLOWED,
+    CLASS,
+    FIRST_VERDICT,
+    POINT,
+    PROTOCOL,
+    RANGE,
+    Said,
+    Verdicts,
+    counterparts,
+    may_change,
+    said_by,
+)
 
-SOURCE: dict[Family, Field] = {4: Field.IPV4_SOURCE, 6: Field.IPV6_SOURCE}
-DESTINATION: dict[Family, Field] = {4: Field.IPV4_DESTINATION, 6: Field.IPV6_DESTINATION}
 ICMP_OF: dict[Family, int] = {4: ICMP, 6: ICMPV6}
 NO_MATCH = "no rule matches"
-FIRST_VERDICT = 0xFFFF_0000
-DENIED, ALLOWED = FIRST_VERDICT, FIRST_VERDICT + 1
-"""What verdict maps yield; no local class is as high."""
-
 DENY = goto(names.DENIED)
 
 DECIDED = Chain(names.DECIDED, (rule(Match(Field.PRIORITY, ALLOWED), RETURN), rule(DENY)), fixed=True)
@@ -71,123 +73,129 @@ class Judge:
     inward: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Classifier:
-    """The shared address → class step of one family."""
-
-    sets: tuple[Set, ...]
-    chains: tuple[Chain, ...]
-    pieces: PieceMaps
-    edition: int = 1
-
-
-def classifier(
-    addresses: AddressMap, edition: int = 1, before: tuple[AddressMap, Classifier] | None = None
-) -> Classifier:
-    """Lower an address map: single addresses in a hash map, everything else in interval maps without gaps.
-
-    Members come and go in the hash map, in place: what a lookup finds changes for all addresses of a transaction at
-    once. The kernel does not promise that of interval maps, so others take the place of those.
-    What of `before` stays is kept.
-    """
-    family = addresses.family
-    hosts = _hosts(addresses, edition, before)
-    ends = (SOURCE[family], DESTINATION[family])
-    pieces = piece_maps(addresses.pieces, family, ends, before[1].pieces if before else None)
-    chains = tuple(
-        Chain(name.format(family, edition), tuple(_classify(addresses, field, hosts, pieces)))
-        for name, field in zip((names.CLASSIFY_SOURCE, names.CLASSIFY_DESTINATION), ends, strict=True)
-    )
-    return Classifier((*((hosts,) if hosts.elements else ()), *pieces.sets), (*pieces.chains, *chains), pieces, edition)
-
-
-def _hosts(addresses: AddressMap, edition: int, before: tuple[AddressMap, Classifier] | None) -> Set:
-    name = names.HOSTS.format(addresses.family, edition)
-    if before is None or not before[0].hosts or not addresses.hosts:
-        return Set(name, (SOURCE[addresses.family],), host_elements(addresses.hosts), "classid")
-    old = before[1].sets[0]
-    return (
-        old
-        if addresses.hosts == before[0].hosts and old.name == name
-        else replace(old, name=name, elements=_spliced(old, before[0], addresses))
-    )
-
-
-def _spliced(old: Set, before: AddressMap, after: AddressMap) -> tuple[Element, ...]:
-    first, last = same_ends(before.hosts, after.hosts)
-    middle = host_elements(after.hosts[first : len(after.hosts) - last])
-    return (*old.elements[:first], *middle, *old.elements[len(old.elements) - last :])
-
-
-def host_elements(hosts: Iterable[tuple[int, int]]) -> tuple[Element, ...]:
-    """Return the elements of a host map: address → class."""
-    return tuple(Element((address,), number) for address, number in hosts)
-
-
-def spliced_hosts(classify: Classifier, before: AddressMap, after: AddressMap) -> Classifier:
-    """Lower an address map that differs in its hosts alone; elements that stay are the very same."""
-    if before.hosts is after.hosts:
-        return classify
-    if not before.hosts or not after.hosts:
-        return classifier(after, classify.edition, (before, classify))
-    hosts = replace(classify.sets[0], elements=_spliced(classify.sets[0], before, after))
-    return replace(classify, sets=(hosts, *classify.sets[1:]))
-
-
-def _classify(addresses: AddressMap, field: Field, hosts: Set, pieces: PieceMaps) -> Iterator[Rule]:
-    if len(addresses.pieces) == 1:
-        yield rule(SetPriority(addresses.pieces[0][1]))
-        if addresses.hosts:
-            yield rule(Load((field,), hosts.name))
-        return
-    if not addresses.hosts:
-        yield rule(pieces.ask(field))
-        return
-    yield rule(SetPriority(0))
-    yield rule(Load((field,), hosts.name))
-    yield rule(Match(Field.PRIORITY, 0), pieces.ask(field))
-
-
 def by_address(policy: SidePolicy) -> bool:
     """Say whether the peer's address makes a difference to the policy."""
     return bool(policy.locals)
 
 
-def lower_policy(policy: SidePolicy) -> tuple[Judge, tuple[Set, ...], tuple[Chain, ...]]:
+@dataclass(frozen=True, slots=True)
+class Lowered:
+    """A side policy lowered; `said` is what its verdict maps say about each local class."""
+
+    policy: SidePolicy
+    judge: Judge
+    said: tuple[Said, ...]
+    sets: tuple[Set, ...]
+    chains: tuple[Chain, ...]
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Life:
+    """The names of what may change in place: verdict maps are called after `began`, the rest after `turn`."""
+
+    began: int
+    turn: int
+
+
+def lower_policy(policy: SidePolicy, life: Life | None = None, before: Lowered | None = None) -> Lowered:
     """Lower a side policy to its maps and its two chains; if addresses matter, the peer's class is known before.
 
     The reply direction asks the same maps in reverse: the peer is at the other end, the port is the source port.
+    With a `life` what its list has in the kernel changes in place as far as packets in flight allow; `before` is what
+    that is. Without one names stand for content, as other names do.
     """
-    chain, reply = names.POLICY.format(policy.key), names.POLICY_REPLY.format(policy.key)
-    found = levels(policy)
-    asked = tuple(_asked(policy, found))
-    local = Set(names.LOCAL.format(policy.key), _prefix(policy), local_elements(policy), "classid", grows=True)
+    if life is None or not by_address(policy):
+        return _lowered(policy, said_by(policy), policy.key, policy.key)
+    maps, turn = (f"{policy.lineage}_{number}" for number in (life.began, life.turn))
+    if before is None or not before.judge.by_address:
+        return _lowered(policy, said_by(policy), maps, turn)
+    said = said_by(policy, before.said)
+    kept = _kept(policy, said, before)
+    if kept or _locals_in_place(policy, said, before):
+        own = [(each, each.number) for each, _ in kept]
+        for each, number in kept:
+            each.number = number
+        lowered = _lowered(policy, said, maps, before.name)
+        if lowered.chains == before.chains:
+            return replace(lowered, chains=before.chains)
+        for each, number in own:
+            each.number = number
+    return _lowered(policy, said, maps, turn)
+
+
+def _kept(policy: SidePolicy, said: tuple[Said, ...], before: Lowered) -> list[tuple[Said, int]]:
+    """Return what may stand under the number of something else that was said of the same classes; none: not all may.
+
+    A packet in flight reads its local class before the commit or behind it, and then what is said of that and of the
+    rest. If the rest is the same, it finds the old judgement or the new one, whichever number its class has. If the
+    rest differs, so that it changes in place, each class has to keep its number.
+    """
+    was = counterparts(before.policy, policy, before.said)
+    if was is None:
+        return []
+    pairs = [(was[each.local.number], each) for each in said if each.local.number in was]
+    others = [(old, new) for old, new in pairs if old is not new]
+    rest = said[0] is before.said[0]
+    fit = all(may_change(old, new, alone=rest or new is said[0]) for old, new in others)
+    return [(new, old.number) for old, new in others] if fit else []
+
+
+def _locals_in_place(policy: SidePolicy, said: tuple[Said, ...], before: Lowered) -> bool:
+    """Say whether classes may get other numbers: the rest is the same, and none comes to be like the rest.
+
+    That one would keep what was said of it until the sweep, for so long has what nobody asks for any more.
+    """
+    known = {number for number, _ in policy.locals}
+    return said[0] is before.said[0] and all(number in known for number, _ in before.policy.locals)
+
+
+def with_locals(lowered: Lowered, policy: SidePolicy) -> Lowered:
+    """Lower a side policy that differs from one in nothing but which class has which local class."""
+    if not by_address(policy):
+        return replace(lowered, policy=policy)
+    local = replace(lowered.sets[0], elements=local_elements(policy, lowered.said))
+    return replace(lowered, policy=policy, sets=(local, *lowered.sets[1:]))
+
+
+def _lowered(policy: SidePolicy, said: tuple[Said, ...], maps: str, name: str) -> Lowered:
+    chain, reply = names.POLICY.format(name), names.POLICY_REPLY.format(name)
+    asked = tuple(_asked(policy, said, maps))
+    local = Set(names.LOCAL.format(name), _prefix(policy), local_elements(policy, said), "classid", grows=True)
     sets = (*((local,) if by_address(policy) else ()), *(each.map for each in asked))
-    default = found.classes[0][1] if found.classes and not by_address(policy) else None
+    alone = said[0].levels.classes if not by_address(policy) else ()
     inward = policy.direction is Direction.INGRESS
     comment = f"{policy.direction} IPv{policy.family}: {', '.join(policy.groups)}"
+    rest = said[0].number if by_address(policy) else REST
+    way = (policy, asked, names.LOCAL.format(name), rest, alone[0][0] if alone else None)
     chains = (
-        Chain(chain, tuple(_chain(policy, asked, default)), None, comment),
-        Chain(reply, tuple(_chain(policy, asked, default, reply=True)), None, f"{comment} (replies)"),
+        Chain(chain, tuple(_chain(*way)), None, comment),
+        Chain(reply, tuple(_chain(*way, reply=True)), None, f"{comment} (replies)"),
     )
-    return Judge(chain, reply, bool(sets), by_address(policy), inward), sets, chains
+    return Lowered(policy, Judge(chain, reply, bool(sets), by_address(policy), inward), said, sets, chains, name)
 
 
 def _chain(
-    policy: SidePolicy, asked: tuple[_Asked, ...], default: Decider | None, *, reply: bool = False
+    policy: SidePolicy,
+    asked: tuple[_Asked, ...],
+    local: str,
+    rest: int,
+    default: Decider | None,
+    *,
+    reply: bool = False,
 ) -> Iterator[Rule]:
     prefix = _prefix(policy)
     icmp = ICMP_OF[policy.family]
     if prefix:
-        yield rule(Load((Field.PRIORITY,), names.LOCAL.format(policy.key)))
-        yield rule(Match(Field.PRIORITY, UNCLASSED, "==", UNCLASSED), SetPriority(REST))
+        yield rule(Load((Field.PRIORITY,), local))
+        yield rule(Match(Field.PRIORITY, UNCLASSED, "==", UNCLASSED), SetPriority(rest))
     if asked and not prefix:
-        yield rule(SetPriority(REST))
+        yield rule(SetPriority(rest))
     for each in asked:
         yield from _ask(each.map, each.protocols, prefix, icmp, reply=reply)
     if prefix and (for_all := [each for each in asked if each.of_rest]):
-        yield rule(Match(Field.PRIORITY, REST), Counter(), DENY, comment=NO_MATCH)
-        yield rule(SetPriority(REST))
+        yield rule(Match(Field.PRIORITY, rest), Counter(), DENY, comment=NO_MATCH)
+        yield rule(SetPriority(rest))
         for each in for_all:
             yield from _ask(each.map, each.of_rest, prefix, icmp, reply=reply)
     if default is None:
@@ -235,13 +243,10 @@ def _verdict(decider: Decider) -> Verdict:
     return RETURN if decider.action is Action.ALLOW else DENY
 
 
-def _answer(decider: Decider) -> int:
-    return ALLOWED if decider.action is Action.ALLOW else DENIED
-
-
-def local_elements(policy: SidePolicy) -> tuple[Element, ...]:
+def local_elements(policy: SidePolicy, said: Iterable[Said]) -> tuple[Element, ...]:
     """Return the elements of a policy's map of local classes: class → local class."""
-    return tuple(Element((number,), local) for number, local in policy.locals)
+    numbers = {each.local.number: each.number for each in said}
+    return tuple(Element((number,), numbers[local]) for number, local in policy.locals)
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,24 +261,18 @@ class _Asked:
     of_rest: frozenset[int]
 
 
-def _asked(policy: SidePolicy, found: Levels) -> Iterator[_Asked]:
+def _asked(policy: SidePolicy, said: tuple[Said, ...], name: str) -> Iterator[_Asked]:
     """Yield the maps of a policy in the order in which they are asked; a level without entries has no map."""
     prefix = _prefix(policy)
     protocol, port = (*prefix, Field.L4PROTO), (*prefix, Field.L4PROTO, Field.DESTINATION_PORT)
-    ranges = [(number, proto, Interval(*span), decider) for number, proto, span, decider in found.ranges]
-    entries: tuple[tuple[str, tuple[Field, ...], Sequence[tuple[Any, ...]], bool], ...] = (
-        (names.POINTS, port, found.points, False),
-        (names.RANGES, port, ranges, True),
-        (names.PROTOCOLS, protocol, found.protocols, False),
-        (names.CLASSES, prefix, found.classes if prefix else (), False),
-    )
-    skip = 0 if prefix else 1  # where addresses make no difference, keys have no class
-    for name, fields, rows, interval in entries:
-        if rows:
-            deciders = {id(row[-1]): row[-1] for row in rows}
-            answers = {key: (_answer(decider), str(decider)) for key, decider in deciders.items()}
-            elements = tuple(Element(row[skip:-1], *answers[id(row[-1])]) for row in rows)
-            entry = Set(name.format(policy.key), fields, elements, "classid", interval=interval, counted=True)
-            known = {(row[0], row[1] if len(row) > 2 else ANY_PROTOCOL.first) for row in rows}
-            of_rest = frozenset(protocol for number, protocol in known if number == REST)
-            yield _Asked(entry, frozenset(protocol for _, protocol in known), of_rest)
+    for level, named, key in (
+        (POINT, names.POINTS, port),
+        (RANGE, names.RANGES, port),
+        (PROTOCOL, names.PROTOCOLS, protocol),
+        (CLASS, names.CLASSES, prefix),
+    ):
+        elements = Verdicts(said, level, bool(prefix))
+        if key and any(each.counts[level] for each in said):
+            asked = Set(named.format(name), key, elements, "classid", interval=level == RANGE, counted=True)
+            protocols = frozenset[int]().union(*(each.protocols[level] for each in said))
+            yield _Asked(asked, protocols, said[0].protocols[level])

@@ -47,3 +47,28 @@ def without_editions(text: str) -> str:
     return re.sub(
         rf"\b{names.EDITION.pattern}", lambda m: m[0][: m.start(1) - m.start() - 1] + m[0][m.end(1) - m.start() :], text
     )
+
+
+_NUMBER = re.compile(r"\b[0-7]?[0-9a-f]{1,3}:[0-9a-f]{1,4}\b")
+_SAID = re.compile(r"([0-9a-f]+:[0-9a-f]+)((?: \. [^,{}]*?)? counter [^,{}]*)")
+_ELEMENTS = re.compile(r"elements = \{(.*?)\}", re.S)
+
+
+def by_content(found: dict[str, str]) -> dict[str, str]:
+    """Let local classes be numbered by what verdict maps say of them: a session's may have kept older numbers."""
+    told = {key: text for key, text in found.items() if re.search(r" (?:local|verdict_\w+|policy)_[ie][46]_", key)}
+    lists: dict[str, dict[str, list[str]]] = {}
+    for key, text in told.items():
+        if " verdict_" in key:
+            said = lists.setdefault(_list_of(key), {})
+            for number, entry in _SAID.findall(text):
+                said.setdefault(number, []).append(" ".join(f"{key.split('_')[1]} {entry}".split()))
+    for key, text in told.items():
+        said = lists.get(_list_of(key), {})
+        named = _NUMBER.sub(lambda m, said=said: f"<{'; '.join(sorted(said.get(m[0], [])))}>", text)  # type: ignore[misc]
+        found[key] = _ELEMENTS.sub(lambda m: str(sorted(re.split(r",\s+", m[1].strip()))), named)
+    return found
+
+
+def _list_of(key: str) -> str:
+    return re.findall(r"[ie][46]_[0-9a-f]{10}", key)[0]

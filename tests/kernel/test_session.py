@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
-from kernel_asking import objects, without_editions
+from kernel_asking import by_content, objects, without_editions
 from scratch import Scratch
 
 from enforcer import dataplane
@@ -104,6 +104,7 @@ def life(scratch: Scratch) -> Iterator[Life]:
 def there(netns: str) -> dict[str, str]:
     """What is listed, without editions and generations, and without entries about classes that are gone."""
     found = {re.sub(r"generation_\d+", "generation", without_editions(k)): v for k, v in objects(netns).items()}
+    found = by_content(found)
     return {
         key: re.sub(
             r"(ct mark 0x\S+ |ct mark & 0x\S+ == 0x\S+ )?ct mark set .*|elements = \{ 0x[0-9a-f]{8} \}", "stamp", value
@@ -112,9 +113,16 @@ def there(netns: str) -> dict[str, str]:
     }
 
 
+def named(netns: str) -> dict[str, str]:
+    """What is listed, by its names but for the generation's."""
+    return {re.sub(r"generation_\d+", "generation", name): text for name, text in objects(netns).items()}
+
+
 def fresh(netns: str, policy: Policy) -> dict[str, str]:
     dataplane.clear(netns)
-    dataplane.replace(Compiler().compile(policy).namespaces[0])
+    session = Session(netns)
+    session.replace(Compiler().compile(policy).namespaces[0])
+    session.close()
     return there(netns)
 
 
@@ -152,6 +160,26 @@ def test_a_rule_switches_one_policy_and_sweeps_the_old_one(life: Life):
     committed = life.with_rules([{**RULES[0], "multiport": "81"}, *RULES[1:]])
     assert (committed.whole, committed.swept) == (False, False)
     assert life.steps == [Step.PREPARED, Step.SWITCHED, Step.SWEPT]
+    assert there(life.netns) == fresh(life.netns, life.policy)
+
+
+def test_a_port_of_a_rule_is_one_transaction_of_a_few_elements(life: Life):
+    life.commit()
+    before = named(life.netns)
+    life.with_rules([{**RULES[0], "multiport": "81,100-200"}, *RULES[1:]])
+    assert life.steps == [Step.SWITCHED]
+    after = named(life.netns)
+    assert {name.split("_")[1] for name in after if after[name] != before[name] and "verdict" in name} == {"port"}
+    assert there(life.netns) == fresh(life.netns, life.policy)
+
+
+def test_a_rule_about_addresses_is_prepared_and_the_class_is_told_of_it_with_the_switch(life: Life):
+    life.commit()
+    before = named(life.netns)
+    life.with_rules([{**RULES[0], "multiport": "80,100-201"}, *RULES[1:]])
+    assert life.steps == [Step.PREPARED, Step.SWITCHED, Step.SWEPT]
+    after = named(life.netns)
+    assert before.keys() == after.keys(), "all of it was there"
     assert there(life.netns) == fresh(life.netns, life.policy)
 
 

@@ -96,4 +96,4 @@ def test_every_line_of_nft_in_the_documents_is_what_the_compiler_prints() -> Non
 
 def without_hashes(line: str) -> str:
     """Names stand for content: they may change while what a reader learns from the line does not."""
-    return re.sub(r"_[0-9a-f]{10}(?=_|\b)|\b[0-9a-f]{4}:[0-9a-f]{4}\b", "_HASH", line)
+    return re.sub(r"_[0-9a-f]{10}(?=_|\b)|\b[0-9a-f]{3,4}:[0-9a-f]{3,4}\b", "_HASH", line)

@@ -9,7 +9,8 @@ from byhand import Host
 from harness import groups, reaches
 
 from enforcer.agent.seeing.hits import Ledger
-from enforcer.dataplane import clear, counters
+from enforcer.compiler.incremental import Compiler
+from enforcer.dataplane import Session, Step, clear, counters
 from enforcer.model import parse_policy
 
 pytestmark = pytest.mark.traffic
@@ -92,3 +93,33 @@ def test_a_namespace_without_our_tables_has_counted_nothing(host: Host):
     host.apply(RULES)
     clear(host.router)
     assert counters.read(host.router).counts == {}
+
+
+@pytest.mark.parametrize("reads", [(), (0, 1, 2, 3, 4, 5), (1, 4)], ids=["never", "always", "now and then"])
+def test_what_changes_in_place_takes_along_what_it_has_counted(host: Host, reads: tuple[int, ...]):
+    """A port comes and goes and comes back in rules for any address: elements alone, and the kernel's last word."""
+    ledger, compiler = Ledger(0.0), Compiler()
+    session = Session(
+        host.router,
+        lambda names: ledger.take(host.router, counters.read(host.router, names), 1.0, whole=False),
+        lambda last: ledger.last(host.router, last, 1.0),
+    )
+    expected = {"Sg-A/out": 0, "Sg-B/web": 0, "Sg-B/no": 0, "Sg-B/big": 0}
+    for turn, ports in enumerate(("2000,2001", "2001", "2001,2002", "2000,2001", "2000", "2000,2001")):
+        rules, steps = RULES.replace("2000-3000", f"'{ports}'"), list[Step]()
+        policy = parse_policy(host.policy(rules))
+        session.replace(compiler.compile(policy).namespaces[0], passed=steps.append)
+        assert turn == 0 or steps == [Step.SWITCHED], "it is one transaction"
+        session.tidy()
+        ledger.know(policy, 1.0)
+        for port, times in ((2000, 1), (2001, 2), (80, 1)):
+            sent(host, port, times)
+            expected["Sg-A/out"] += times
+            if str(port) in ports:
+                expected["Sg-B/big"] += times
+        expected["Sg-B/web"] += 1
+        if turn in reads:
+            ledger.take(host.router, counters.read(host.router), 1.0)
+    session.close()
+    ledger.take(host.router, counters.read(host.router), 1.0)
+    assert hits(ledger, host, rules) == expected

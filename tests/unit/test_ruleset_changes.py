@@ -218,9 +218,15 @@ def test_a_map_of_classes_grows_with_the_switch_and_shrinks_with_the_sweep():
     assert ([each.key for each in added.elements], [each.key for each in deleted.elements]) == ([(7,)], [(5,)])
 
 
-def test_a_class_never_changes_its_local_class_under_one_name():
-    with pytest.raises(Unequal):
-        changes(growing(Element((5,), 1)), growing(Element((5,), 2)))
+def test_a_class_changes_its_local_class_with_the_switch_and_what_nobody_has_goes_later():
+    found = led(growing(Element((5,), 1), Element((6,), 1)), growing(Element((6,), 2)))
+    assert [(type(each), [e.key for e in each.elements]) for each in found.switch] == [  # type: ignore[union-attr]
+        (DeleteElements, [(6,)]),
+        (AddElements, [(6,)]),
+    ]
+    (deleted,) = found.sweep
+    assert isinstance(deleted, DeleteElements)
+    assert [each.key for each in deleted.elements] == [(5,)]
 
 
 @given(documents(), documents())

@@ -8,10 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from enforcer.compiler.effective import EffectiveRule
-from enforcer.compiler.program import REST, Decider, LocalClass, Region, SidePolicy
+from enforcer.compiler.program import Decider, Region
 from enforcer.compiler.regions import regions
-from enforcer.model import Direction, Rule
-from enforcer.ruleset.levels import FEW, Levels, levels
+from enforcer.model import Rule
+from enforcer.ruleset.levels import FEW, Levels, levels_above, levels_of_rest, rows_of
 
 EDGES = sorted({0, 1, 2, 21, 22, 23, 37, 38, 39, 40, 79, 80, 81, 96, 97, 443, 444, 65534, 65535})
 
@@ -20,28 +20,23 @@ def rule(name: str, **fields: Any) -> EffectiveRule:
     return EffectiveRule("Sg", Rule.model_validate({"id": name, "direction": "ingress", **fields}))
 
 
-def policy(*rules: EffectiveRule, number: int = REST) -> SidePolicy:
-    classes = (LocalClass(number, regions(rules, 4)),)
-    return SidePolicy("i4_x", Direction.INGRESS, 4, ("Sg",), (), classes)
-
-
 def sorted_out(*rules: EffectiveRule) -> Levels:
-    return levels(policy(*rules))
+    return levels_of_rest(regions(rules, 4))
 
 
 def ask(found: Levels, protocol: int, subkey: int) -> Decider | None:
     """Ask the levels in their order, as the kernel does."""
-    for _, proto, sub, decider in found.points:
+    for proto, sub, decider in found.points:
         if (proto, sub) == (protocol, subkey):
             return decider
-    inside = [d for _, proto, span, d in found.ranges if proto == protocol and span.first <= subkey <= span.last]
+    inside = [d for proto, span, d in found.ranges if proto == protocol and span.first <= subkey <= span.last]
     assert len(inside) <= 1, "ranges overlap"
     if inside:
         return inside[0]
-    for _, proto, decider in found.protocols:
+    for proto, decider in found.protocols:
         if proto == protocol:
             return decider
-    return found.classes[0][1] if found.classes else None
+    return found.classes[0][0] if found.classes else None
 
 
 def region_of(found: tuple[Region, ...], protocol: int, subkey: int) -> Decider | None:
@@ -83,9 +78,7 @@ def test_levels_and_regions_agree_at_every_edge(rules: list[EffectiveRule]):
 @settings(max_examples=100)
 def test_a_class_is_asked_first_and_then_the_rest(above: list[EffectiveRule], below: list[EffectiveRule]):
     upper, rest = regions(above, 4), regions(below, 4)
-    classes = (LocalClass(REST, rest), LocalClass(7, upper))
-    found = levels(SidePolicy("i4_x", Direction.INGRESS, 4, ("Sg",), (), classes))
-    own, common = (only(found, number) for number in (7, REST))
+    own, common = levels_above(upper, rows_of(rest)), levels_of_rest(rest)
     edges = {e for r in (*upper, *rest) for e in (r.subkeys.first - 1, r.subkeys.first, r.subkeys.last + 1)}
     for protocol in (0, 1, 5, 6, 7, 16, 17, 18, 46, 47, 48, 255):
         for subkey in {*EDGES, *edges} & set(range(65536)):
@@ -93,17 +86,20 @@ def test_a_class_is_asked_first_and_then_the_rest(above: list[EffectiveRule], be
             assert (ask(own, protocol, subkey) or ask(common, protocol, subkey)) == expected, (protocol, subkey)
 
 
-def only(found: Levels, number: int) -> Levels:
-    """Return the entries of one local class."""
-    kept = ([entry for entry in level if entry[0] == number] for level in
-            (found.points, found.ranges, found.protocols, found.classes))  # fmt: skip
-    return Levels(*kept)  # type: ignore[arg-type]
+@given(rule_lists(), rule_lists(), rule_lists())
+@settings(max_examples=100)
+def test_what_does_not_lean_on_the_rest_is_the_same_whatever_that_is(
+    above: list[EffectiveRule], below: list[EffectiveRule], others: list[EffectiveRule]
+):
+    found = levels_above(regions(above, 4), rows_of(regions(below, 4)))
+    if not found.leans:
+        assert found == levels_above(regions(above, 4), rows_of(regions(others, 4)))
 
 
 def test_ports_named_one_by_one_need_no_interval():
     found = sorted_out(rule("a", protocol="tcp", multiport="22,80,443"), rule("b", protocol="udp"))
-    assert [(protocol, port) for _, protocol, port, _ in found.points] == [(6, 22), (6, 80), (6, 443)]
-    assert [protocol for _, protocol, _ in found.protocols] == [17]
+    assert [(protocol, port) for protocol, port, _ in found.points] == [(6, 22), (6, 80), (6, 443)]
+    assert [protocol for protocol, _ in found.protocols] == [17]
     assert found.ranges == []
     assert found.classes == []
 
@@ -115,8 +111,8 @@ def test_a_short_range_is_points_and_a_long_one_is_not():
 
 def test_exceptions_from_everything_are_points_and_the_rest_is_the_class_default():
     found = sorted_out(rule("no-ssh", protocol="tcp", multiport=22, action="deny"), rule("all"))
-    assert [port for _, _, port, _ in found.points] == [22]
-    assert [str(decider) for _, decider in found.classes] == ["Sg/all"]
+    assert [port for _, port, _ in found.points] == [22]
+    assert [str(decider) for (decider,) in found.classes] == ["Sg/all"]
     assert found.ranges == found.protocols == []
 
 
@@ -124,13 +120,13 @@ def test_a_range_swallows_the_points_inside_it():
     found = sorted_out(
         rule("hole", protocol="tcp", multiport=500, action="deny"), rule("wide", protocol="tcp", multiport="100-900")
     )
-    assert [tuple(span) for _, _, span, _ in found.ranges] == [(100, 900)]
-    assert [(port, decider.rule) for _, _, port, decider in found.points] == [(500, "hole")]
+    assert [tuple(span) for _, span, _ in found.ranges] == [(100, 900)]
+    assert [(port, decider.rule) for _, port, decider in found.points] == [(500, "hole")]
 
 
 def test_a_range_never_swallows_what_no_rule_decides():
     found = sorted_out(rule("a", protocol="tcp", multiport="100-200,202-300"))
-    assert [tuple(span) for _, _, span, _ in found.ranges] == [(100, 200), (202, 300)]
+    assert [tuple(span) for _, span, _ in found.ranges] == [(100, 200), (202, 300)]
 
 
 def test_an_empty_list_has_no_default_s7():

@@ -15,10 +15,10 @@ from enforcer.compiler.incremental import Compiler
 from enforcer.compiler.program import ADDRESS_BITS, FAMILIES, Span
 from enforcer.model import Family, Policy, host_layout, parse_policy
 from enforcer.ruleset.changes import AddSet, changes
+from enforcer.ruleset.classify import DESTINATION, SOURCE, classifier
 from enforcer.ruleset.lower import Lowering
 from enforcer.ruleset.nft import Dispatch, Interval, Load
 from enforcer.ruleset.pieces import MOST, PieceMaps, Pieces, piece_maps
-from enforcer.ruleset.policies import DESTINATION, SOURCE, classifier
 
 ENDS = {family: (SOURCE[family], DESTINATION[family]) for family in FAMILIES}
 UNITS: dict[Family, int] = {4: 20, 6: 64}

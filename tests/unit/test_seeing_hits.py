@@ -8,7 +8,7 @@ import pytest
 from policies import three_hosts
 
 from enforcer.agent.seeing.hits import Ledger, label_of
-from enforcer.dataplane.counters import Origin, Reading
+from enforcer.dataplane.counters import Last, Origin, Reading
 
 SSH = Origin("verdict_port_0123456789", 7, "Sg-A/ssh")
 POLICY = three_hosts(
@@ -56,6 +56,27 @@ def test_a_reading_of_some_objects_forgets_none_of_the_others():
     ledger.take("", reading({SSH: 4}), 2.0, whole=False)
     ledger.take("", reading({web: 6}), 3.0)
     assert hits(ledger) == {"ssh": 4, "web": 6}
+
+
+def test_an_element_that_goes_alone_is_counted_to_its_end_and_its_successor_from_0():
+    ledger = Ledger(0.0)
+    one, other = SSH._replace(part=22), SSH._replace(part=23)
+    gone = Last(SSH.object, SSH.label, 22, 9)
+    ledger.take("", reading({one: 5, other: 2}), 1.0)
+    ledger.last("", [gone], 2.0)
+    assert hits(ledger)["ssh"] == 11
+    ledger.take("", reading({one: 7, other: 3}), 3.0)  # another one of the same key
+    assert hits(ledger)["ssh"] == 19
+    ledger.take("", reading({other: 3}), 4.0)  # it has gone before this reading, and that is told behind it
+    ledger.last("", [gone._replace(packets=8)], 5.0)
+    assert hits(ledger)["ssh"] == 20
+
+
+def test_an_element_of_which_nothing_was_read_counts_what_it_had():
+    ledger = Ledger(0.0)
+    ledger.last("", [Last(SSH.object, SSH.label, 22, 4), Last(SSH.object, SSH.label, 23, 1)], 1.0)
+    ledger.last("", [Last(SSH.object, SSH.label, 22, 2)], 2.0)
+    assert hits(ledger)["ssh"] == 7
 
 
 @pytest.mark.parametrize("world", ["boot/2", "another boot/1"])

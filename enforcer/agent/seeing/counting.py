@@ -2,6 +2,7 @@
 
     tick ──read──▶ counters of every namespace ──▶ ledger ──remember──▶ Store (a note)
     commit ──leaving──▶ the counters of what is about to be deleted ──▶ ledger
+    commit ──gone──▶ what single elements had counted when they were deleted ──▶ ledger
 
 Safe to call from several threads. Never raises into a commit: what cannot be read is said once, and counted later.
 """
@@ -18,6 +19,7 @@ from typing import Protocol
 from enforcer.agent.seeing.hits import Hits, Ledger, RuleHits
 from enforcer.agent.store import Store
 from enforcer.dataplane import counters
+from enforcer.dataplane.counters import Last
 from enforcer.errors import EnforcerError
 from enforcer.model import Policy
 from enforcer.ruleset.names import DENIALS, REFUSALS, REVOKED
@@ -77,6 +79,11 @@ class Counting:
         with self._lock:
             self._ledger.take(netns, found, time.time(), whole=False)
         self._urgent = False
+
+    def gone(self, netns: str, last: Collection[Last]) -> None:
+        """Take what elements had counted that a commit has deleted."""
+        with self._lock:
+            self._ledger.last(netns, last, time.time())
 
     def read(self, places: Places) -> dict[str, int]:
         """Read all counters; return how many packets of each NIC could have been told since the last reading."""

@@ -2,12 +2,13 @@
 
     ledger.take("router", reading, now)      a reading of all counters, every few seconds
     ledger.take("router", reading, now, whole=False)    of objects that a commit is about to delete
+    ledger.last("router", last, now)         what elements had counted when a commit deleted them
     ledger.rules(policy)                     a row for each rule, unused ones with 0 hits
 
 Only first packets of flows are judged, and all that is denied: a hit is a flow that a rule let pass, a packet that it
 denied, or a flow that was judged anew after a change. A counter that is seen again adds what it grew by; one of another
 life of the namespace, or that has fallen, adds all that it shows. So each packet is counted once, whatever replaced the
-map that counted it, as long as that map was read before it went.
+map or the elements that counted it, as long as these were read before they went.
 
 A rule is known by its group's name and its id: with the same id, a changed rule goes on counting. Pure; `now` is
 wall-clock seconds.
@@ -16,16 +17,16 @@ wall-clock seconds.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from enforcer.dataplane.counters import Origin, Reading
+from enforcer.dataplane.counters import Last, Origin, Reading
 from enforcer.model import Policy
 from enforcer.ruleset.policies import NO_MATCH
 from enforcer.ruleset.render import comment_text
 
-VERSION = 1
+VERSION = 2
 
 
 class Hits(NamedTuple):
@@ -53,7 +54,8 @@ class Ledger:
 
     since: float
     _sums: dict[str, Hits] = field(default_factory=dict)
-    _seen: dict[str, dict[Origin, int]] = field(default_factory=dict)
+    _seen: dict[str, dict[str, dict[Origin, int]]] = field(default_factory=dict)  # by namespace and object
+    _before: dict[str, dict[str, dict[Origin, int]]] = field(default_factory=dict)
     _worlds: dict[str, str] = field(default_factory=dict)
 
     def take(self, netns: str, reading: Reading, now: float, *, whole: bool = True) -> None:
@@ -62,11 +64,29 @@ class Ledger:
             self._worlds[netns] = reading.world
             self._seen[netns] = {}
         seen = self._seen[netns]
+        now_seen: dict[str, dict[Origin, int]] = {} if whole else seen
         for origin, packets in reading.counts.items():
-            before = seen.get(origin, 0)
-            if grown := packets - before if packets >= before else packets:
-                self._add(origin.label, grown, now)
-        self._seen[netns] = dict(reading.counts) if whole else {**seen, **reading.counts}
+            self._grown(seen.get(origin.object, {}).get(origin, 0), packets, origin.label, now)
+            now_seen.setdefault(origin.object, {})[origin] = packets
+        self._before[netns], self._seen[netns] = seen, now_seen
+
+    def last(self, netns: str, last: Iterable[Last], now: float) -> None:
+        """Add what elements have grown by until they were deleted; another of the same key begins at 0.
+
+        A reading may have been taken meanwhile that has them no more: then the one before it is asked.
+        """
+        for name, of_map in _by_object(last).items():
+            seen, before = (all_.get(netns, {}).get(name, {}) for all_ in (self._seen, self._before))
+            known = {(each.label, each.part): each for each in sorted(before.keys() | seen.keys())}
+            for _, label, part, packets in of_map:
+                origin = known.get((label, part))
+                counted = before.pop(origin, 0) if origin else 0
+                counted = seen.pop(origin, counted) if origin else 0
+                self._grown(counted, packets, label, now)
+
+    def _grown(self, before: int, packets: int, label: str, now: float) -> None:
+        if more := packets - before if packets >= before else packets:
+            self._add(label, more, now)
 
     def _add(self, label: str, grown: int, now: float) -> None:
         known = self._sums.get(label) or Hits(0, self.since, 0.0)
@@ -97,7 +117,10 @@ class Ledger:
 
     def document(self) -> str:
         """Return all of it as a JSON text, for a next life."""
-        seen = {netns: [[*origin, count] for origin, count in counts.items()] for netns, counts in self._seen.items()}
+        seen = {
+            netns: [[*origin, count] for counts in objects.values() for origin, count in counts.items()]
+            for netns, objects in self._seen.items()
+        }
         content = {"version": VERSION, "since": self.since, "sums": self._sums, "worlds": self._worlds, "seen": seen}
         return json.dumps(content, ensure_ascii=False, separators=(",", ":"))
 
@@ -108,14 +131,21 @@ class Ledger:
             content: dict[str, Any] = json.loads(text or "")
             if content["version"] != VERSION:
                 return cls(now)
-            seen = {
-                netns: {Origin(name, handle, label): count for name, handle, label, count in rows}
-                for netns, rows in content["seen"].items()
-            }
+            seen: dict[str, dict[str, dict[Origin, int]]] = {netns: {} for netns in content["seen"]}
+            for netns, rows in content["seen"].items():
+                for *origin, count in rows:
+                    seen[netns].setdefault(origin[0], {})[Origin(*origin)] = count
             sums = {label: Hits(*row) for label, row in content["sums"].items()}
-            return cls(float(content["since"]), sums, seen, dict(content["worlds"]))
+            return cls(float(content["since"]), sums, seen, _worlds=dict(content["worlds"]))
         except (ValueError, KeyError, TypeError, AttributeError):
             return cls(now)
+
+
+def _by_object(last: Iterable[Last]) -> dict[str, list[Last]]:
+    found: dict[str, list[Last]] = {}
+    for each in last:
+        found.setdefault(each.object, []).append(each)
+    return found
 
 
 def label_of(group: str, rule: str) -> str:

@@ -2,7 +2,7 @@
 
 The kernel has dealt with a batch when `send` returns; its answers are in the socket's queue by then. An answer with an
 error names its message, and then nothing of the batch holds. The last message asks to be acknowledged: without that
-answer nobody knows what holds, and `OutcomeUnknown` says so.
+answer nobody knows what holds, and `OutcomeUnknown` says so. What a message has asked to be told of comes before.
 
 Must not know: what the messages mean.
 """
@@ -23,8 +23,9 @@ from enforcer.errors import SystemRefused, TransactionRefused
 
 _NETFILTER: Final = 12
 _BEGIN, _END, _ERROR = 16, 17, 2
+_DELETED: Final = SUBSYSTEM << 8 | 14
 _SEND_ROOM_FORCE, _RECEIVE_ROOM_FORCE = 32, 33
-_ROOM: Final = 4 << 20
+_ROOM: Final = 64 << 20
 MOST_BYTES: Final = 64 << 20
 """No batch is larger; what would be is for a full load."""
 
@@ -48,11 +49,12 @@ class Channel:
         """End it."""
         self._socket.close()
 
-    def commit(self, batch: Iterable[Message]) -> None:
+    def commit(self, batch: Iterable[Message]) -> list[bytes]:
         """Carry out a batch as one transaction; its messages are asked for one by one, and not kept.
 
-        Raises TransactionRefused naming the object and the reason, and then nothing has changed; OutcomeUnknown when
-        the answer is lost.
+        Returns what the kernel tells of elements that were deleted with `ECHO`, as they were when they went.
+        Raises TransactionRefused naming the object and the reason, and then nothing has changed; OutcomeUnknown
+        when the answer is lost.
         """
         self._sequence = first = (self._sequence + 1) & 0x3FFF_FFFF
         data = bytearray(message(_BEGIN, 0, 0, b"", first, SUBSYSTEM))
@@ -64,13 +66,13 @@ class Channel:
             about.append(each.about)
             last = each
         if last is None:
-            return
+            return []
         end = first + len(about)
         data += last.numbered(end, ACK)
         data += message(_END, 0, 0, b"", end + 1, SUBSYSTEM)
         self._sequence = end + 1
         self._send(data)
-        self._answer(first, end, about)
+        return self._answer(first, end, about)
 
     def _send(self, data: bytearray) -> None:
         if len(data) > MOST_BYTES:
@@ -89,7 +91,8 @@ class Channel:
                 ) from error
             return
 
-    def _answer(self, first: int, last: int, abouts: Sequence[str]) -> None:
+    def _answer(self, first: int, last: int, abouts: Sequence[str]) -> list[bytes]:
+        told: list[bytes] = []
         acknowledged = lost = False
         refused: tuple[int, str] | None = None
         while True:
@@ -105,6 +108,8 @@ class Channel:
                 lost = True
                 continue
             for kind, _, sequence, body in messages(received):
+                if kind == _DELETED:
+                    told.append(body)  # without the number of its message (Linux 6.18)
                 if kind != _ERROR or not first <= sequence <= last:
                     continue  # an answer to an earlier batch, come late
                 number = -struct.unpack_from("=i", body)[0]
@@ -117,6 +122,7 @@ class Channel:
             raise TransactionRefused(f"{self._place()}: {refused[1]}: nftables refused it ({os.strerror(refused[0])})")
         if lost or not acknowledged:
             raise OutcomeUnknown(f"{self._place()}: the kernel's answer was lost; what is in force will be looked at")
+        return told
 
     def _place(self) -> str:
         return f"network namespace {self._netns}" if self._netns else "this network namespace"

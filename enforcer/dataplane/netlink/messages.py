@@ -30,6 +30,7 @@ from enforcer.dataplane.netlink.keys import (
 from enforcer.dataplane.netlink.wire import (
     APPEND,
     CREATE,
+    ECHO,
     FAMILIES,
     NESTED,
     SUBSYSTEM,
@@ -124,7 +125,8 @@ def _operation(
         case AddElements(_, entry, elements):
             yield from _elements(_NEW_ELEMENT, CREATE, family, entry, elements, indexes)
         case DeleteElements(_, entry, elements):
-            yield from _elements(_DELETE_ELEMENT, 0, family, entry, elements, indexes)
+            told = ECHO if entry.counted else 0  # what they have counted
+            yield from _elements(_DELETE_ELEMENT, told, family, entry, elements, indexes)
         case AddChain(_, chain):
             yield from rules(operation.family, chain, sets)
         case Refill(_, chain):
@@ -174,7 +176,7 @@ def _set(entry: Set, number_: int) -> bytes:
 
 
 def _elements(
-    kind: int, flags: int, family: int, entry: Set, elements: tuple[Element, ...], indexes: Mapping[str, int]
+    kind: int, flags: int, family: int, entry: Set, elements: Sequence[Element], indexes: Mapping[str, int]
 ) -> Iterator[Message]:
     """Split elements into messages that the kernel takes."""
     head = TABLE_NAME + text(2, entry.name)
@@ -192,12 +194,12 @@ def _elements(
         yield Message(kind, flags, family, head + nest(3, *parts), about)
 
 
-def _keyed(kind: int, entry: Set, elements: tuple[Element, ...], indexes: Mapping[str, int]) -> Iterator[bytes]:
+def _keyed(kind: int, entry: Set, elements: Sequence[Element], indexes: Mapping[str, int]) -> Iterator[bytes]:
     """Yield elements of hash sets, and of interval sets of several parts.
 
     Elements with the same value and comment differ in nothing but the key, so what is around it is made once.
     """
-    if not elements:
+    if not (elements := tuple(elements)):
         return
     size = key_length(entry)
     head = _ELEMENT_KEY.pack(8 + size, 1 | NESTED, 4 + size, 1)
@@ -223,7 +225,7 @@ def _about(value: Verdict | int | None, comment: str) -> bytes:
     return found + attribute(6, _comment(comment)) if comment else found
 
 
-def _ranges(entry: Set, elements: tuple[Element, ...], indexes: Mapping[str, int]) -> Iterator[bytes]:
+def _ranges(entry: Set, elements: Sequence[Element], indexes: Mapping[str, int]) -> Iterator[bytes]:
     """Yield the intervals of a set of one part as the kernel has them: where they begin, and where they have ended."""
     encoded = values(entry, indexes)
     spans = [

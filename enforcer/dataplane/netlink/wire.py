@@ -17,7 +17,7 @@ NESTED: Final = 0x8000
 _KIND: Final = 0x3FFF
 FAMILIES: Final = {"inet": 1, "netdev": 5}
 SUBSYSTEM: Final = 10
-REQUEST, ACK, CREATE, APPEND, DUMP = 0x1, 0x4, 0x400, 0x800, 0x300
+REQUEST, ACK, ECHO, CREATE, APPEND, DUMP = 0x1, 0x4, 0x8, 0x400, 0x800, 0x300
 _PADDING = (b"", b"\0\0\0", b"\0\0", b"\0")
 
 

@@ -1,0 +1,246 @@
+"""A list whose rules change in place: a packet is judged as before or as after, one in flight as well (design §4)."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+from hashlib import blake2b
+from itertools import count, pairwise, product
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from packets import ICMP, ICMPV6, TCP, UDP, Packet
+from policies import compiled, documents, rules
+from test_ruleset_changes import Listing
+from test_ruleset_levels import EDGES, rule, rule_lists
+from tracer import Tracer
+
+from enforcer.compiler import NamespaceProgram
+from enforcer.compiler.effective import EffectiveRule
+from enforcer.compiler.program import REST, LocalClass, SidePolicy
+from enforcer.compiler.regions import regions
+from enforcer.model import Direction, parse_policy
+from enforcer.ruleset import lower
+from enforcer.ruleset.changes import AddElements, AddSet, DeleteElements, DeleteSet, changes
+from enforcer.ruleset.editions import in_place
+from enforcer.ruleset.lower import Lowering
+from enforcer.ruleset.nft import Element, Ruleset, Table
+from enforcer.ruleset.policies import Life, Lowered, lower_policy
+
+Document = dict[str, Any]
+
+
+@st.composite
+def edited(draw: st.DrawFn, written: Document) -> Document:
+    """Change a rule or two, as an operator does."""
+    found = copy.deepcopy(written)
+    for _ in range(draw(st.integers(1, 2))):
+        group = draw(st.sampled_from(found["security_groups"]))
+        listed = group["rules"]
+        what = draw(st.sampled_from(("add", "remove", "ports", "action", "order")))
+        if what == "add" or not listed:
+            listed.insert(draw(st.integers(0, len(listed))), {**draw(rules()), "id": f"new-{len(listed)}"})
+            continue
+        rule = draw(st.sampled_from(listed))
+        if what == "remove":
+            listed.remove(rule)
+        elif what == "ports" and rule.get("protocol") in ("tcp", "udp"):
+            rule["multiport"] = draw(st.sampled_from(("22", "80,443", "1-65535", "8000-8010", "30-80")))
+        elif what == "action":
+            rule["action"] = "deny" if rule.get("action", "allow") == "allow" else "allow"
+        else:
+            rule["priority"] = draw(st.integers(1, 100))
+    return found
+
+
+@st.composite
+def histories(draw: st.DrawFn) -> tuple[NamespaceProgram, ...]:
+    """Draw a policy and what its operator makes of it, step by step."""
+    written = [draw(documents())]
+    for _ in range(draw(st.integers(1, 3))):
+        written.append(draw(edited(written[-1])))
+    return tuple(compiled(parse_policy(json.dumps(each))) for each in written)
+
+
+def lived(programs: Sequence[NamespaceProgram]) -> list[Ruleset]:
+    """Lower one program after the other, as a session does."""
+    lowering, edition = Lowering(), 1
+    found = [lowering.begin(programs[0], 1)]
+    lowering.let_go()
+    for generation, (before, after) in enumerate(pairwise(programs), start=2):
+        edition += not in_place(before, after)
+        found.append(lowering.lower(after, generation, edition=edition))
+    return found
+
+
+def packets(program: NamespaceProgram) -> list[Packet]:
+    """Return new flows from each NIC to each other one, at ports that the generated rules name or just miss."""
+    found = []
+    for sender in program.nics:
+        for receiver in program.nics:
+            for family in (4, 6):
+                ends = [next((n for n in nic.addresses if n.version == family), None) for nic in (sender, receiver)]
+                if sender is receiver or None in ends:
+                    continue
+                one, other = (end.network_address for end in ends if end)
+                common = {"iif": sender.interface, "oif": receiver.interface, "mac": sender.mac or ""}
+                icmp = ICMP if family == 4 else ICMPV6
+                found += [Packet(one, other, proto, dport=port, **common) for proto in (TCP, UDP) for port in PORTS]
+                found.append(Packet(one, other, icmp, sport=(8 if family == 4 else 128) << 8, **common))
+                found.append(Packet(one, other, 47, **common))
+    return found
+
+
+PORTS = (1, 22, 30, 79, 80, 81, 443, 8000, 65535)
+
+
+@settings(max_examples=25, deadline=None)
+@given(histories())
+def test_whatever_has_changed_in_place_judges_as_what_is_lowered_anew(programs: tuple[NamespaceProgram, ...]):
+    for program, ruleset in zip(programs, lived(programs), strict=True):
+        ours, theirs = Tracer(ruleset), Tracer(lower(program, ruleset.generation))
+        for packet in packets(program):
+            one, other = ours.forward(packet), theirs.forward(packet)
+            assert (one.accepted, one.by, one.lookups) == (other.accepted, other.by, other.lookups)
+
+
+@settings(max_examples=40, deadline=None)
+@given(histories())
+def test_three_transactions_lead_from_each_state_to_the_next(programs: tuple[NamespaceProgram, ...]):
+    states = lived(programs)
+    listing = Listing(states[0])
+    for before, after in pairwise(states):
+        found = changes(before, after)
+        for step in (found.prepare, found.switch, found.sweep):
+            listing.commit(step)
+        listing.holds(after)
+
+
+# --- one list, and a packet that the commit overtakes between two lookups ---------------------------------------------
+
+PLACES = (0x8000_0001, 0x8000_0002, 0x8000_0003)
+"""Global classes; of the last one the list says nothing."""
+LIFE = Life(3, 3)
+
+
+def side(*listed: Sequence[EffectiveRule]) -> SidePolicy:
+    """Make a side policy of the rules for any address, and of those that are asked first about two classes."""
+    rest, *others = (regions(each, 4) for each in listed)
+    named = {blake_number(each): each for each in others if each}
+    local = tuple((place, blake_number(each)) for place, each in zip(PLACES, others, strict=False) if each)
+    classes = (LocalClass(REST, rest), *(LocalClass(number, named[number]) for number in sorted(named)))
+    return SidePolicy(f"i4_{blake_number(rest, *others):x}", "i4_list", Direction.INGRESS, 4, ("Sg",), local, classes)
+
+
+def blake_number(*content: object) -> int:
+    return int.from_bytes(blake2b(repr(content).encode(), digest_size=4).digest(), "big") & 0x7FFF_FFFF or 1
+
+
+@st.composite
+def edits(draw: st.DrawFn) -> tuple[SidePolicy, SidePolicy]:
+    """Draw a list and what one or two changed rules make of it."""
+    before = [draw(rule_lists()) for _ in range(3)]
+    if draw(st.booleans()):
+        before[1].append(rule("all"))  # a class that a default decides about, with exceptions
+    after = [list(each) for each in before]
+    for _ in range(draw(st.integers(1, 2))):
+        more = draw(rule_lists())[:1]
+        for listed in [after[at] for at in draw(st.sampled_from(((0,), (0, 1), (0, 1), (1,), (0, 1, 2))))]:
+            if listed and not more:
+                del listed[draw(st.integers(0, len(listed) - 1))]
+            else:
+                listed[:0] = more
+    return side(*before), side(*after)
+
+
+Contents = dict[str, dict[Any, Element]]
+
+
+def contents(lowered: Lowered) -> Contents:
+    return {entry.name: {element.key: element for element in entry.elements} for entry in lowered.sets}
+
+
+def committed(before: Lowered, after: Lowered) -> tuple[Contents, Contents, Contents]:
+    """Return what the maps hold after the prepare, the switch and the sweep."""
+    tables = ((Table("inet", "enforcer", (), each.sets, each.chains),) for each in (before, after))
+    found = changes(*(Ruleset("", each, 1) for each in tables))
+    there = contents(before)
+    states = []
+    for step in (found.prepare, found.switch, found.sweep):
+        there = {name: dict(elements) for name, elements in there.items()}
+        for operation in step:
+            match operation:
+                case AddSet(_, entry):
+                    there[entry.name] = {element.key: element for element in entry.elements}
+                case AddElements(_, entry, elements):
+                    assert not there[entry.name].keys() & {element.key for element in elements}
+                    there[entry.name] |= {element.key: element for element in elements}
+                case DeleteElements(_, entry, elements):
+                    assert step is not found.switch or not entry.interval, "the kernel fills them after the commit"
+                    for element in elements:
+                        assert there[entry.name].pop(element.key) == element
+                case DeleteSet(_, name):
+                    del there[name]
+        states.append(there)
+    return states[0], states[1], states[2]
+
+
+def judged(rules: Lowered, states: tuple[Contents, Contents], at: int, place: int, proto: int, port: int) -> str:
+    """Walk through the chain of a list; from lookup number `at` on, the second state is met."""
+    asked = count()
+
+    def _find(name: str, key: tuple[int, ...]) -> Element | None:
+        there = states[next(asked) >= at][name]
+        inside = (e for k, e in there.items() if k[:-1] == key[:-1] and k[-1][0] <= key[-1] <= k[-1][1])
+        return next(inside, None) if "range" in name else there.get(key)
+
+    local, *maps = rules.sets
+    rest = rules.said[0].number
+    found = _find(local.name, (place,)) if rules.judge.by_address else None
+    number = found.value if found else rest
+    for mine in dict.fromkeys((number, rest)):
+        for entry in maps:
+            key = (mine, proto, port)[: len(entry.key)]
+            if answer := _find(entry.name, key):  # type: ignore[arg-type]
+                return f"{answer.value} {answer.comment}"
+    return ""
+
+
+@settings(max_examples=150, deadline=None)
+@given(edits())
+def test_a_packet_in_flight_is_judged_by_the_old_rules_or_by_the_new_ones(sides: tuple[SidePolicy, SidePolicy]):
+    before = lower_policy(sides[0], LIFE)
+    after = lower_policy(sides[1], replace(LIFE, turn=4), before)
+    if not (before.judge.by_address and after.judge.by_address):
+        return
+    prepared, switched, swept = committed(before, after)
+    assert swept == contents(after)
+    for place, proto, port in product(PLACES, (1, 6, 17, 47), EDGES):
+        was, is_ = (judged(each, (contents(each),) * 2, 0, place, proto, port) for each in (before, after))
+        assert judged(after, (switched,) * 2, 0, place, proto, port) == is_
+        for at in range(12 if was != is_ or before.said != after.said else 0):
+            met = judged(before, (prepared, switched), at, place, proto, port)
+            assert met in (was, is_), (at, place, proto, port)
+
+
+def test_each_way_in_which_a_list_changes_is_drawn():
+    """Draws are many, but each way in which a list can change must be among them."""
+    seen = Counter[str]()
+
+    @settings(max_examples=300, deadline=None, database=None, derandomize=True)
+    @given(edits())
+    def _drawn(sides: tuple[SidePolicy, SidePolicy]) -> None:
+        before = lower_policy(sides[0], LIFE)
+        after = lower_policy(sides[1], replace(LIFE, turn=4), before)
+        if before.judge.by_address and after.judge.by_address:
+            seen["in place" if after.name == before.name else "another chain"] += 1
+            seen["the rest in place"] += after.said[0].number == before.said[0].number is not after.said[0]
+            known = {each.number: each for each in before.said}
+            seen["several"] += sum(known.get(each.number, each) is not each for each in after.said) > 1
+
+    _drawn()
+    assert all(seen[way] > 3 for way in ("in place", "another chain", "the rest in place", "several")), seen
