@@ -1,16 +1,20 @@
-"""`enforcer`: the group of all commands."""
+"""`enforcer`: the group of all commands. The lab's is loaded when asked for: a daemon need not keep its libraries."""
 
 from __future__ import annotations
 
 import click
 
 from enforcer import __version__
-from enforcer.cli import daemon, edits, explain, host, lab, matrix, offline, output, revisions, seeing
+from enforcer.cli import daemon, edits, explain, host, matrix, offline, output, revisions, seeing
 from enforcer.cli.completion import completion
 from enforcer.cli.plan import plan_command
 
 
-@click.group(cls=output.Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.group(
+    cls=output.Commands,
+    later={"lab": "enforcer.cli.lab:lab"},
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+)
 @click.version_option(__version__, prog_name="enforcer")
 def main() -> None:
     """Cloud security groups for any Linux host.
@@ -47,7 +51,6 @@ for _command in (
     host.clear_command,
     daemon.daemon_command,
     daemon.boot_command,
-    lab.lab,
     completion,
 ):
     main.add_command(_command)

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
+from importlib import import_module
 from typing import Any, TypeVar
 
 import click
@@ -121,7 +122,23 @@ def problem_document(problem: Problem) -> dict[str, Any]:
 
 
 class Commands(click.Group):
-    """A group that turns our errors into messages and exit statuses; no traceback reaches a user for them."""
+    """A group that turns our errors into messages and exit statuses; no traceback reaches a user for them.
+
+    `later` names commands and where each stands (`module:name`): loaded when somebody asks for it, and not before.
+    """
+
+    def __init__(self, *args: Any, later: Mapping[str, str] | None = None, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._later = dict(later or {})
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted({*super().list_commands(ctx), *self._later})
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name in self._later:
+            module, _, name = self._later.pop(cmd_name).partition(":")
+            self.add_command(getattr(import_module(module), name), cmd_name)
+        return super().get_command(ctx, cmd_name)
 
     def invoke(self, ctx: click.Context) -> Any:
         try:

@@ -218,3 +218,14 @@ def test_names_are_completed_from_what_the_daemon_has(daemon: Served):
 def test_commands_that_ask_no_daemon_do_not_load_its_client():
     script = "import sys, enforcer.cli; print(sorted({'httpx', 'fastapi', 'uvicorn', 'structlog'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout == "[]\n"
+
+
+def test_only_commands_of_the_lab_load_its_library():
+    script = (
+        "import sys, enforcer.agent.daemon, enforcer.agent.serving; from enforcer.cli import main\n"
+        "try: main([{!r}, '--help'])\nexcept SystemExit: print('pyroute2' in sys.modules)"
+    )
+    for command, loads in (("daemon", "False"), ("lab", "True")):
+        ran = [sys.executable, "-c", script.format(command)]
+        said = subprocess.run(ran, capture_output=True, text=True, check=True).stdout
+        assert (said.splitlines()[-1], "Usage:" in said) == (loads, True)
