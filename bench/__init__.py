@@ -7,7 +7,8 @@
     turns      every case once, then every case again (A B C A B C …): medians, spreads, and ratios within a turn
     generation what a change of generation does to 100,000 live flows
     changes    how long changes take, from the policy to the kernel's acknowledgement; estate: policies of any size
-    requests   from a request at the daemon's socket to its answer; living: a daemon to ask, callers that cost little
+    requests   from a request at the daemon's socket to its being in force and to its answer; crowd: many at once;
+               living: a daemon to ask, callers that cost little
     cold       starts, restarts, repairs, memory
     report     bench/results.json, tables for people, plots for docs/performance.md
 
