@@ -114,6 +114,12 @@ def test_kernel_objects_are_counted_by_namespace():
     assert not written["first"]
 
 
+def test_what_a_session_changes_in_place_is_not_counted_as_written_anew():
+    (written,) = planned(BEFORE.replace("multiport: 80", "multiport: 81"))["kernel"]
+    counted = {what: (written[what]["added"], written[what]["removed"]) for what in ("maps", "elements", "chains")}
+    assert counted == {"maps": (0, 0), "elements": (1, 1), "chains": (0, 0)}
+
+
 def test_before_the_first_policy_nothing_is_compared_and_connections_not_looked_at_are_said_so():
     told = document(plan(None, policy(BEFORE), lab_layout, unseen="that needs root"))
     assert (told["first"], told["cells"], told["live"], told["live_unseen"]) == (True, None, None, "that needs root")

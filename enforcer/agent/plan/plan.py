@@ -10,9 +10,9 @@ from enforcer.agent.plan.cells import Cells, cells
 from enforcer.agent.plan.connections import Live, Seen, Views, live
 from enforcer.agent.plan.declared import Declared, declared
 from enforcer.agent.plan.written import Written, written
-from enforcer.compiler import compile_policy
+from enforcer.compiler import NamespaceProgram, compile_policy
 from enforcer.model import Layout, Policy, parse_policy
-from enforcer.ruleset import Ruleset, lower
+from enforcer.ruleset.lower import Lowering
 from enforcer.semantics import Oracle
 
 NOTHING = "version: 1"
@@ -71,15 +71,21 @@ def plan(
 
 
 def _written(before: Views | None, after: Views) -> Iterator[Written]:
-    """Compare the rulesets of every namespace, both of one generation: the commit raises it whatever changes."""
-    old, new = _rulesets(before), _rulesets(after)
+    """Compare the rulesets of every namespace, both of one generation: the commit raises it whatever changes.
+
+    They are lowered one after the other, as a session does: what changes in place is not written anew.
+    """
+    old, new = _programs(before), _programs(after)
     for netns in dict.fromkeys((*new, *old)):
-        if found := written(netns, old.get(netns), new.get(netns)):
+        lowering = Lowering()
+        was = lowering.begin(old[netns], 1) if netns in old else None
+        then = (lowering.lower if was else lowering.begin)(new[netns], 1) if netns in new else None
+        if found := written(netns, was, then):
             yield found
 
 
-def _rulesets(views: Views | None) -> dict[str, Ruleset]:
+def _programs(views: Views | None) -> dict[str, NamespaceProgram]:
     if views is None:
         return {}
     program = compile_policy(views.judge.policy, views.layout)
-    return {namespace.name: lower(namespace) for namespace in program.namespaces}
+    return {namespace.name: namespace for namespace in program.namespaces}
