@@ -10,10 +10,13 @@ from kernel_asking import RULES, program
 from scratch import Scratch
 
 from enforcer import dataplane
+from enforcer.agent.events.listener import Listener
+from enforcer.agent.events.mailbox import Event, LinksChanged, Mailbox, TablesTouched
 from enforcer.dataplane import namespaces, notices
 from enforcer.dataplane.namespaces import entered
 from enforcer.dataplane.notices import Generation, Gone, Link, LinkSocket, Overrun, TableSocket
 from enforcer.errors import SystemRefused
+from enforcer.ruleset.names import TABLE
 
 pytestmark = pytest.mark.kernel
 
@@ -126,3 +129,21 @@ def test_a_namespace_that_is_not_there_is_refused_by_name() -> None:
     with pytest.raises(SystemRefused, match="nowhere"):
         LinkSocket("nowhere")
     assert not namespaces.exists("nowhere")
+
+
+def test_who_changed_our_tables_is_told_before_what_interface_came_at_the_same_time(scratch: Scratch) -> None:
+    """The commit for the interface mends the tables in passing: they would be ours again, and nobody blamed."""
+    mailbox = Mailbox()
+    failures: list[str] = []
+    listener = Listener(mailbox, lambda what, why: failures.append(why))
+    listener.look(scratch.name)
+    scratch.add("tap-late")
+    scratch.run("nft", "add", "table", "inet", TABLE)
+    listener.start()
+    found: list[Event] = []
+    while len({type(event) for event in found}) < 2:
+        found += mailbox.take(10.0)
+    listener.end()
+    assert isinstance(found[0], TablesTouched)
+    assert isinstance(found[1], LinksChanged)
+    assert failures == []

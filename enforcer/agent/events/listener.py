@@ -125,8 +125,9 @@ class Listener(threading.Thread):
         poll.register(mounts, select.POLLPRI | select.POLLERR)
         with self._lock:
             for post in self._posts.values():
-                poll.register(post.links, select.POLLIN)
+                # In this order: what an interface's commit mends in passing would not be known for somebody's deed.
                 poll.register(post.tables, select.POLLIN)
+                poll.register(post.links, select.POLLIN)
         return poll
 
     def _heard_safely(self, descriptor: int, mounts: int) -> None:
