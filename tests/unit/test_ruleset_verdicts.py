@@ -30,6 +30,7 @@ from enforcer.ruleset.editions import in_place
 from enforcer.ruleset.lower import Lowering
 from enforcer.ruleset.nft import Element, Ruleset, Table
 from enforcer.ruleset.policies import Life, Lowered, lower_policy
+from enforcer.ruleset.verdicts import said_by
 
 Document = dict[str, Any]
 
@@ -225,6 +226,14 @@ def test_a_packet_in_flight_is_judged_by_the_old_rules_or_by_the_new_ones(sides:
         for at in range(12 if was != is_ or before.said != after.said else 0):
             met = judged(before, (prepared, switched), at, place, proto, port)
             assert met in (was, is_), (at, place, proto, port)
+
+
+def test_a_number_that_is_taken_is_passed_over():
+    (said,) = said_by(side([rule("all")]))
+    first = said.number
+    assert said.free_of({first, first + 1, first + 3}).number == first + 2
+    said.number = 0x7FFF_FFFF
+    assert said.free_of({0x7FFF_FFFF, 1}).number == 2, "local classes have no top bit, and 0 is none"
 
 
 def test_each_way_in_which_a_list_changes_is_drawn():
