@@ -220,12 +220,25 @@ def test_a_packet_in_flight_is_judged_by_the_old_rules_or_by_the_new_ones(sides:
         return
     prepared, switched, swept = committed(before, after)
     assert swept == contents(after)
+    anew = lower_policy(sides[1])
     for place, proto, port in product(PLACES, (1, 6, 17, 47), EDGES):
         was, is_ = (judged(each, (contents(each),) * 2, 0, place, proto, port) for each in (before, after))
-        assert judged(after, (switched,) * 2, 0, place, proto, port) == is_
+        assert is_ == judged(anew, (contents(anew),) * 2, 0, place, proto, port)
+        assert is_ == judged(after, (switched,) * 2, 0, place, proto, port)
         for at in range(12 if was != is_ or before.said != after.said else 0):
             met = judged(before, (prepared, switched), at, place, proto, port)
             assert met in (was, is_), (at, place, proto, port)
+
+
+def test_a_class_that_repeats_the_rest_says_something_else_when_that_does():
+    wide = [rule("wide", protocol="tcp", multiport="1-79,81-65535")]
+    others = [rule("other", protocol="udp", multiport="53")]
+    for listed in ([wide], [wide, others], [others, wide]):
+        before = lower_policy(side([rule("old", protocol="tcp", multiport="80")], *listed), LIFE)
+        policy = side([rule("new", protocol="tcp", multiport="80", action="deny")], *listed)
+        after = lower_policy(policy, replace(LIFE, turn=4), before)
+        met = [judged(after, (contents(after),) * 2, 0, place, 6, 80) for place in PLACES]
+        assert met == ["4294901760 Sg/new"] * len(PLACES)
 
 
 def test_a_number_that_is_taken_is_passed_over():
