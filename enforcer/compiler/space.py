@@ -25,9 +25,6 @@ Lists = Counter[str]
 Ranges = dict[str, tuple[Span, ...]]
 """The spans of more than one address, by the term that has them."""
 
-MOST_SPLICED = 64
-"""So many addresses are put into the sorted hosts one by one; more are sorted anew."""
-
 
 class Space:
     """The address map of one family, and which terms list which address how often."""
@@ -159,26 +156,19 @@ class Space:
         return self.map.pieces[at][1]
 
     def _put(self, hosts: Mapping[int, int | None], new: Mapping[int, AddressClass]) -> None:
-        spliced, left = self.map.hosts, {*self._left, *new}
+        there, left = list(self.map.hosts), {*self._left, *new}
         self._left = set()
-        many = dict(spliced) if len(hosts) > MOST_SPLICED else None
         for address, number in hosts.items():
-            at = bisect_left(spliced, (address, -1))
-            there = at < len(spliced) and spliced[at][0] == address
-            before = (many.get(address) if many is not None else None) or (spliced[at][1] if there else None)
+            at = bisect_left(there, (address, -1))
+            known = at < len(there) and there[at][0] == address
+            before = there[at][1] if known else None
             if before is not None:
                 self._users[before] -= 1
                 left.add(before)
             if number is not None:
                 self._users[number] += 1
-            if many is not None:
-                many.pop(address, None)
-                many.update({} if number is None else {address: number})
-            elif before != number:
-                entry = () if number is None else ((address, number),)
-                spliced = (*spliced[:at], *entry, *spliced[at + there :])
-        if many is not None:
-            spliced = tuple(sorted(many.items()))
+            if before != number:
+                there[at : at + known] = () if number is None else ((address, number),)
         self._classes |= new
         gone = {number for number in left if not self._users[number]}
         classes = self.map.classes
@@ -186,7 +176,7 @@ class Space:
             self._classes = {number: entry for number, entry in self._classes.items() if number not in gone}
             classes = tuple(self._classes[number] for number in sorted(self._classes))
             self._inside = None
-        self.map = replace(self.map, hosts=spliced, classes=classes)
+        self.map = replace(self.map, hosts=tuple(there), classes=classes)
 
 
 class _Numbers(dict[tuple[str, ...], int]):
