@@ -192,6 +192,7 @@ class Session:
                 self._run(found.sweep, self._ruleset, Step.SWEPT, passed)
             except (SystemRefused, Untold):
                 self._forget()
+            self._lowering.let_go()
         told, self._told = self._told, []
         if last := counters.last(told):
             self._gone(last)

@@ -57,6 +57,7 @@ class Lowering:
     """
 
     _policies: dict[str, Lowered] = field(default_factory=dict)
+    _made: dict[str, Lowered] = field(default_factory=dict)
     _classifiers: dict[Family, tuple[AddressMap, int, Classifier]] = field(default_factory=dict)
     _profiles: dict[tuple[object, ...], Profile] = field(default_factory=dict)
     _judging: _Judging | None = None
@@ -93,9 +94,9 @@ class Lowering:
 
     def let_go(self) -> None:
         """Forget what verdict maps say, which the kernel has by now; what must be known of it is made again."""
-        for lowered in self._policies.values():
-            for each in lowered.said:
-                each.let_go()
+        for each in (said for lowered in self._made.values() for said in lowered.said):
+            each.let_go()
+        self._made = {}
 
     def afresh(self) -> Lowering:
         """Return one that knows nothing of policies; what NICs have is the same, whatever was done to the kernel."""
@@ -193,6 +194,7 @@ class Lowering:
         if before is None:
             old = next((each for each in known.values() if each.policy.lineage == policy.lineage), None)
             lowered = lower_policy(policy, self._life, old)
+            self._made[policy.lineage] = lowered
         else:
             lowered = before if before.policy is policy else with_locals(before, policy)
         self._policies[policy.key] = lowered
