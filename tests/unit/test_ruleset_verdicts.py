@@ -11,6 +11,7 @@ from hashlib import blake2b
 from itertools import count, pairwise, product
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from packets import ICMP, ICMPV6, TCP, UDP, Packet
@@ -30,7 +31,7 @@ from enforcer.ruleset.editions import in_place
 from enforcer.ruleset.lower import Lowering
 from enforcer.ruleset.nft import Element, Ruleset, Table
 from enforcer.ruleset.policies import Life, Lowered, lower_policy
-from enforcer.ruleset.verdicts import said_by
+from enforcer.ruleset.verdicts import Said, may_change, said_by
 
 Document = dict[str, Any]
 
@@ -239,6 +240,52 @@ def test_a_class_that_repeats_the_rest_says_something_else_when_that_does():
         after = lower_policy(policy, replace(LIFE, turn=4), before)
         met = [judged(after, (contents(after),) * 2, 0, place, 6, 80) for place in PLACES]
         assert met == ["4294901760 Sg/new"] * len(PLACES)
+
+
+TCP_80, TCP_81 = (rule(f"p{port}", protocol="tcp", multiport=str(port), action="deny") for port in (80, 81))
+ANY_TCP, ALL = rule("tcp", protocol="tcp"), rule("all")
+
+
+RANGE_200, RANGE_300 = (rule("r", protocol="tcp", multiport=f"100-{last}") for last in (200, 300))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "alone", "with_the_rest"),
+    [
+        ([TCP_80], [TCP_81], True, False),  # who finds no entry asks the rest, and that has changed meanwhile
+        ([TCP_80, ANY_TCP], [TCP_81, ANY_TCP], True, True),
+        ([TCP_80, ALL], [TCP_81, ALL], True, True),
+        ([TCP_80, ALL], [ALL], True, True),
+        ([ALL], [rule("none", action="deny")], True, False),
+        ([ANY_TCP], [rule("no-tcp", protocol="tcp", action="deny")], True, False),
+        ([ANY_TCP, ALL], [rule("no-tcp", protocol="tcp", action="deny"), ALL], True, True),
+        ([TCP_80], [ANY_TCP], False, False),  # two levels
+        (
+            [rule("r", protocol="tcp", multiport="100-200")],
+            [rule("r", protocol="tcp", multiport="100-300")],
+            False,
+            False,
+        ),
+        ([TCP_80], [TCP_80], False, False),
+    ],
+)
+def test_what_may_change_in_place_under_its_number(
+    old: list[EffectiveRule], new: list[EffectiveRule], alone: bool, with_the_rest: bool
+):
+    before, after = (Said(LocalClass(7, regions(rules, 4)), {}) for rules in (old, new))
+    assert may_change(before, after, alone=True) is alone
+    assert may_change(before, after, alone=False) is with_the_rest
+
+
+def test_of_entries_that_differ_only_these_are_written():
+    before = lower_policy(side([TCP_80, TCP_81], [ANY_TCP]), LIFE)
+    after = lower_policy(side([TCP_80], [ANY_TCP]), replace(LIFE, turn=4), before)
+    tables = ((Table("inet", "enforcer", (), each.sets, each.chains),) for each in (before, after))
+    found = changes(*(Ruleset("", each, 1) for each in tables))
+    (gone,) = found.switch
+    assert isinstance(gone, DeleteElements)
+    assert [element.comment for element in gone.elements] == ["Sg/p81"]
+    assert (found.prepare, found.sweep) == ([], [])
 
 
 def test_a_number_that_is_taken_is_passed_over():
