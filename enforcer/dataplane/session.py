@@ -33,6 +33,9 @@ from enforcer.ruleset.lower import Lowering
 from enforcer.ruleset.names import MARKS
 from enforcer.ruleset.stamps import generation_mask
 
+MOST_HELD = 8
+"""Lists of which is held what their maps say: those that were changed last are likely to change again."""
+
 
 class Session:
     """A namespace in which this process alone puts policies in force."""
@@ -192,7 +195,7 @@ class Session:
                 self._run(found.sweep, self._ruleset, Step.SWEPT, passed)
             except (SystemRefused, Untold):
                 self._forget()
-            self._lowering.let_go()
+            self._lowering.let_go(MOST_HELD)
         told, self._told = self._told, []
         if last := counters.last(told):
             self._gone(last)

@@ -92,8 +92,13 @@ class Lowering:
         self._last = (namespace, ruleset)
         return ruleset
 
-    def let_go(self) -> None:
-        """Forget what verdict maps say, which the kernel has by now; what must be known of it is made again."""
+    def let_go(self, beyond: int = 0) -> None:
+        """Forget what verdict maps say, which the kernel has by now, if it is that of more lists than some.
+
+        What must be known of it is made again, which takes longer than a small change does.
+        """
+        if len(self._made) <= beyond:
+            return
         for each in (said for lowered in self._made.values() for said in lowered.said):
             each.let_go()
         self._made = {}
