@@ -278,13 +278,18 @@ def test_what_may_change_in_place_under_its_number(
 
 
 def test_of_entries_that_differ_only_these_are_written():
-    before = lower_policy(side([TCP_80, TCP_81], [ANY_TCP]), LIFE)
-    after = lower_policy(side([TCP_80], [ANY_TCP]), replace(LIFE, turn=4), before)
+    def denying(ports: str) -> list[EffectiveRule]:
+        return [rule(port, protocol="tcp", multiport=port, action="deny") for port in ports.split()]
+
+    before = lower_policy(side(denying("22 80 443"), [ANY_TCP]), LIFE)
+    after = lower_policy(side(denying("23 80"), [ANY_TCP]), replace(LIFE, turn=4), before)
     tables = ((Table("inet", "enforcer", (), each.sets, each.chains),) for each in (before, after))
     found = changes(*(Ruleset("", each, 1) for each in tables))
-    (gone,) = found.switch
+    gone, come = found.switch
     assert isinstance(gone, DeleteElements)
-    assert [element.comment for element in gone.elements] == ["Sg/p81"]
+    assert isinstance(come, AddElements)
+    assert [element.comment for element in gone.elements] == ["Sg/22", "Sg/443"]
+    assert [element.comment for element in come.elements] == ["Sg/23"]
     assert (found.prepare, found.sweep) == ([], [])
 
 
