@@ -50,6 +50,7 @@ class Session:
         self._channel: Channel | None = None
         self._tracking: socket.socket | None = None
         self._lowering = Lowering()
+        self._told: list[bytes] = []  # what elements had counted is owed, whatever is forgotten
         self._forget()
 
     def _forget(self) -> None:
@@ -62,7 +63,6 @@ class Session:
         self._given = 0
         self._edition = 0
         self._unswept: Changes | None = None
-        self._told: list[bytes] = []
 
     def close(self) -> None:
         """End it; what is in force stays so."""

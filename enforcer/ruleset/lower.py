@@ -170,9 +170,10 @@ class Lowering:
         sets: dict[str, Set] = {}
         chains: dict[str, Chain] = {}
         known, self._policies = self._policies, {}
+        lists = {each.policy.lineage: each for each in known.values()}
         self._life = replace(self._life, turn=self._life.turn + 1) if self._life and known else self._life
         for policy in namespace.policies:
-            lowered = self._policy(policy, known)
+            lowered = self._policy(policy, known, lists)
             judges[policy.key] = lowered.judge
             sets.update((entry.name, entry) for entry in lowered.sets)
             chains.update((chain.name, chain) for chain in lowered.chains)
@@ -193,12 +194,11 @@ class Lowering:
         self._classifiers[addresses.family] = (addresses, edition, classify)
         return classify
 
-    def _policy(self, policy: SidePolicy, known: Mapping[str, Lowered]) -> Lowered:
+    def _policy(self, policy: SidePolicy, known: Mapping[str, Lowered], lists: Mapping[str, Lowered]) -> Lowered:
         """Lower a side policy; under one key, nothing but its local classes can differ."""
         before = known.get(policy.key)
         if before is None:
-            old = next((each for each in known.values() if each.policy.lineage == policy.lineage), None)
-            lowered = lower_policy(policy, self._life, old)
+            lowered = lower_policy(policy, self._life, lists.get(policy.lineage))
             self._made[policy.lineage] = lowered
         else:
             lowered = before if before.policy is policy else with_locals(before, policy)

@@ -123,3 +123,21 @@ def test_what_changes_in_place_takes_along_what_it_has_counted(host: Host, reads
     session.close()
     ledger.take(host.router, counters.read(host.router), 1.0)
     assert hits(ledger, host, rules) == expected
+
+
+def test_what_elements_had_counted_is_told_whatever_is_replaced_behind_them(host: Host):
+    ledger, compiler = Ledger(0.0), Compiler()
+    session = Session(
+        host.router,
+        lambda names: ledger.take(host.router, counters.read(host.router, names), 1.0, whole=False),
+        lambda last: ledger.last(host.router, last, 1.0),
+    )
+    one, other = (RULES.replace("2000-3000", f"'{ports}'") for ports in ("2000,2001", "2001"))
+    session.replace(compiler.compile(parse_policy(host.policy(one))).namespaces[0])
+    sent(host, 2000, 3)
+    program = compiler.compile(parse_policy(host.policy(other))).namespaces[0]
+    session.replace(program)
+    session.replace(program, whole=True)
+    session.tidy()
+    session.close()
+    assert hits(ledger, host, other)["Sg-B/big"] == 3
