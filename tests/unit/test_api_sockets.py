@@ -21,7 +21,7 @@ GET = b"GET /v1/revisions HTTP/1.1\r\nHost: x\r\n\r\n"
 
 @pytest.fixture
 def daemon(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Served]:
-    monkeypatch.setattr(peers.PeerProtocol, "headers_within", 0.3)
+    monkeypatch.setattr(peers.PeerProtocol, "headers_within", 1.0)
     monkeypatch.setattr(peers.PeerProtocol, "crowd", peers.Crowd())
     monkeypatch.setattr(limits.Limits.__init__, "__defaults__", (0.3, 0.5))
     with served(tmp_path) as running:
@@ -182,8 +182,9 @@ def test_a_crowd_of_one_user_does_not_keep_others_out(daemon: Served):
         crowd.communicate()
 
 
-def test_long_requests_wait_for_each_other_and_short_ones_do_not(daemon: Served):
-    """A hundred policies that take long to read keep neither threads nor short requests."""
+def test_long_requests_wait_for_each_other_and_short_ones_do_not(daemon: Served, monkeypatch: pytest.MonkeyPatch):
+    """Sixty policies that take long to read keep neither threads nor short requests."""
+    monkeypatch.setattr(peers.PeerProtocol, "headers_within", 60.0)
     reading, may = threading.Event(), threading.Event()
 
     def slow(*_: object) -> dict[str, object]:
