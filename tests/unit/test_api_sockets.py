@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import socket
 import subprocess
@@ -117,8 +118,22 @@ def test_who_goes_away_in_the_middle_changes_nothing(daemon: Served):
     assert daemon.store.head == 1
 
 
-def test_who_asks_and_does_not_read_the_answer_is_cut_off(daemon: Served):
-    """Answers that nobody takes would be held for ever."""
+def test_who_goes_away_before_answers_leaves_no_error_in_the_log(daemon: Served, caplog: pytest.LogCaptureFixture):
+    """Also where requests stand in a row behind each other: plain edits, and what the application answers."""
+    for method, path in ((b"POST", b"/v1/security_groups"), (b"PUT", b"/v1/policy")):
+        for count in (1, 2, 30):
+            with connected(daemon) as asking:
+                body = b'{"name": "%s"}' % os.urandom(8).hex().encode()
+                request = b"%s %s HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%s" % (method, path, len(body), body)
+                asking.sendall(request * count)
+            assert is_served(daemon)
+    time.sleep(0.2)
+    assert is_served(daemon)
+    assert [record for record in caplog.records if record.levelno >= logging.ERROR] == []
+
+
+def test_who_asks_and_does_not_read_the_answer_is_cut_off(daemon: Served, caplog: pytest.LogCaptureFixture):
+    """Answers that nobody takes would be held for ever. It is no mistake of the daemon's, which has none to log."""
     for number in range(40):
         group = {"name": f"g{number}", "description": "x" * 200, "rules": [{"direction": "egress"}] * 100}
         assert daemon.http.post("/v1/security_groups", json=group).status_code == 200
@@ -130,6 +145,7 @@ def test_who_asks_and_does_not_read_the_answer_is_cut_off(daemon: Served):
         while peers.PeerProtocol.crowd.of.total() > 1:
             assert time.monotonic() < deadline, "it is still there"
             assert is_served(daemon)
+    assert [record for record in caplog.records if record.levelno >= logging.ERROR] == []
 
 
 @pytest.mark.parametrize(

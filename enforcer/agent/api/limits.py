@@ -104,7 +104,7 @@ def _given(body: bytes, receive: Any) -> Callable[[], Any]:
 
 
 class _Sending:
-    """Sends parts of an answer; cuts off who does not take them."""
+    """Sends parts of an answer; cuts off who does not take them; what comes after goes nowhere."""
 
     def __init__(self, send: Any, abort: Callable[[], None], within: float) -> None:
         self._send, self._abort, self._within = send, abort, within
@@ -115,7 +115,6 @@ class _Sending:
                 await self._send(message)
         except TimeoutError:
             self._abort()
-            raise
 
     async def refuse(self, status: int, message: str) -> None:
         problem = {"where": "", "message": message, "line": 0, "code": "", "text": message}

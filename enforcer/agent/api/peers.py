@@ -89,6 +89,7 @@ class PeerProtocol(HttpToolsProtocol):
         super().__init__(*words, **named)
         self._taker = taker
         self._begun: tuple[RequestResponseCycle, Any] | None = None
+        self._answered: RequestResponseCycle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -100,7 +101,7 @@ class PeerProtocol(HttpToolsProtocol):
             transport.abort()
             return
         self.crowd.of[self._peer.uid] += 1
-        self.app = with_peer(self.app, self._peer, transport.abort)
+        self.app = with_peer(self.app, self._peer, self.cut_off)
         self._expect_a_request()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -108,8 +109,19 @@ class PeerProtocol(HttpToolsProtocol):
             self.crowd.of[self._peer.uid] -= 1
             self._counted = False
         self._begun = None
+        self._send_no_more()
         self._expect_nothing()
         super().connection_lost(exc)
+
+    def cut_off(self) -> None:
+        """Close the connection at once; what is still sent to it goes nowhere."""
+        self._send_no_more()
+        self.transport.abort()
+
+    def _send_no_more(self) -> None:
+        """Let go of the request that is being answered: uvicorn knows but the last of those in a pipeline."""
+        if self._answered is not None:
+            self._answered.disconnected = True
 
     def data_received(self, data: bytes) -> None:
         heads, in_body = self._heads, self._in_body
@@ -149,11 +161,8 @@ class PeerProtocol(HttpToolsProtocol):
         if plain and cycle.more_body:
             self.loop.call_later(REST_WITHIN, self._no_more, cycle)
             return
-        self._begun = None
-
-        def instead() -> None:
-            HttpToolsProtocol._start_asgi_task(self, cycle, app)
-
+        self._begun, self._answered = None, cycle
+        instead = partial(super()._start_asgi_task, cycle, app)
         if plain:
             answer = partial(self._answer, cycle)
             self._taker.take(Request(scope, bytes(cycle.body), self._peer, answer, instead))
@@ -164,7 +173,7 @@ class PeerProtocol(HttpToolsProtocol):
         """Let the application wait for the rest of a request: it knows for how long."""
         if self._begun is not None and self._begun[0] is cycle:
             _, app = self._begun
-            self._begun = None
+            self._begun, self._answered = None, cycle
             super()._start_asgi_task(cycle, app)
 
     def _answer(self, cycle: RequestResponseCycle, status: int, document: bytes) -> None:
