@@ -45,8 +45,7 @@ def main() -> None:
     wanted.out.mkdir(parents=True, exist_ok=True)
     results = wanted.out / "results.json"
     before = json.loads(results.read_text(encoding="utf-8")) if results.exists() else {}
-    kept = {**found, **({"requests": before["requests"]} if "requests" in before else {})}
-    results.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
+    results.write_text(json.dumps({**before, **found}, indent=1) + "\n", encoding="utf-8")
     print("\n".join(report.tables(found)))
     plots.draw(found, wanted.plots or wanted.out)
 

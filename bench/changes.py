@@ -3,9 +3,10 @@
     unshare --net python -m bench.changes --nics 2000 --lists 100
 
 Every figure is taken in turns over the same kernel state: a member more, a rule changed in the list of few NICs and in
-that of half of all NICs, NICs attached and detached, address groups (`bench.edits`); beside them one element
-as a bare netlink message, through libnftables in this process and through a process of `nft`. Milliseconds; p50 and p99
-of the wall clock, p50 of this process's CPU. What a change leaves behind is swept between the turns, as in the daemon.
+that of half of all NICs, NICs attached and detached, address groups (`bench.edits`). Beside each the same transactions
+as bare messages, through libnftables in this process and through a process of `nft`, without what comes before them
+(`bench.beside`). Milliseconds; p50 and p99 of the wall clock, p50 of this process's CPU. What a change leaves behind is
+swept between the turns, as in the daemon.
 """
 
 from __future__ import annotations
@@ -16,34 +17,44 @@ import json
 import resource
 import socket
 import subprocess
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
+from bench.beside import Compared
 from bench.edits import edits, with_addresses
 from bench.estate import document, far
+from bench.kept import keep, with_place
+from bench.spread import spread
 from enforcer.compiler.incremental import Compiler
-from enforcer.dataplane import Session, Step, libnftables
-from enforcer.dataplane.netlink import Channel, encode
+from enforcer.dataplane import Step
 from enforcer.model import Policy, parse_policy
 from enforcer.model.words.protocols import PortRange
-from enforcer.ruleset.changes import AddElements, DeleteElements
-from enforcer.ruleset.nft import Element, Field, Set
 
-HOST_MAP = "host4_1"
+OTHERS_EVERY = 5
+"""How many members come between two of the same change of another kind."""
+
+BESIDE_EVERY = 4
+"""How many of a change are ours between two that each of the others commits."""
+
+BESIDE = {
+    "bare messages": Compared.bare,
+    "libnftables in process": Compared.in_process,
+    "nft process": Compared.process,
+}
+
+Change = Callable[[int], None]
+Taken = tuple[float, float]
+"""Milliseconds of wall clock and of CPU."""
 
 
-def figures(taken: list[tuple[float, float]]) -> dict[str, float]:
+def figures(taken: list[Taken]) -> dict[str, float]:
     """Return p50 and p99 of the wall clock and p50 of the CPU, in milliseconds."""
-    wall, cpu = (sorted(each[at] for each in taken) for at in (0, 1))
-    return {
-        "p50": round(wall[len(wall) // 2], 3),
-        "p99": round(wall[int(len(wall) * 0.99)], 3),
-        "cpu": round(cpu[len(cpu) // 2], 3),
-    }
+    return {**spread([wall for wall, _ in taken]), "cpu": spread([cpu for _, cpu in taken])["p50"]}
 
 
-def clocked(change: Callable[[int], None], turn: int) -> tuple[float, float]:
+def clocked(change: Change, turn: int) -> Taken:
     """Make one change; return milliseconds of wall clock and of CPU."""
     wall, cpu = time.perf_counter(), time.process_time()
     change(turn)
@@ -63,16 +74,15 @@ class Estate:
             json.dumps(with_addresses(document(nics, lists, members=members, most=most)))
         )
         parsed = time.perf_counter()
-        self.compiler, self.session = Compiler(), Session("")
+        self.compiler, self.session = Compiler(), Compared("")
         program = self.compiler.compile(self.policy).namespaces[0]
         compiled = time.perf_counter()
         self.session.replace(program)
         loaded = time.perf_counter()
         self.cold = {"parse": parsed - begun, "compile": compiled - parsed, "commit": loaded - compiled}
         more = {**document(0, 0, members=0), "ecs": [far(n, ["m-0", "m-3"], net=2) for n in range(2000)]}
-        self.far = parse_policy(json.dumps(more)).ecs
+        self.far = iter(parse_policy(json.dumps(more)).ecs)
         self.nics = nics
-        self.channel = Channel("")
 
     def commit(self, **changes: Any) -> None:
         """Put a changed policy in force."""
@@ -86,11 +96,19 @@ class Estate:
         self.talking.sendto(b"?", self.talking.getsockname())
         self.talking.recv(1)
 
-    def member(self, turn: int) -> None:
-        """Add a member to a group of thousands."""
-        self.commit(ecs=(*self.policy.ecs, self.far[turn]))
+    def clocked(self, who: str, change: Change, turn: int) -> Taken:
+        """Make a change, whose transactions are committed by `who`: all of ours is clocked, of others these alone."""
+        self.talk()
+        self.session.way, self.session.took = BESIDE.get(who), 0.0
+        taken = clocked(change, turn)
+        self.session.tidy()
+        return taken if who == "ours" else (self.session.took * 1e3, 0.0)
 
-    def rule_of(self, name: str) -> Callable[[int], None]:
+    def member(self, _: int) -> None:
+        """Add a member to a group of thousands."""
+        self.commit(ecs=(*self.policy.ecs, next(self.far)))
+
+    def rule_of(self, name: str) -> Change:
         """Change a port of a rule of one group."""
         group = self.policy.group(name)
         others = [
@@ -105,38 +123,20 @@ class Estate:
 
         return change
 
-    def bare(self, turn: int) -> None:
-        """Change one element by one message, and back."""
-        hosts = Set(HOST_MAP, (Field.IPV4_SOURCE,), (), "classid")
-        element = (Element((0x0A03_0000 + turn // 2,), 0x8000_0001),)
-        operation = DeleteElements("inet", hosts, element) if turn % 2 else AddElements("inet", hosts, element)
-        self.channel.commit(encode([operation], {}, {}))
 
-    def in_process(self, turn: int) -> None:
-        """The same through libnftables."""
-        libnftables.run("", _script(turn, 4))
+def in_turns(estate: Estate, ways: dict[str, tuple[Change, int]], turns: int) -> dict[str, dict[str, list[Taken]]]:
+    """Make each change and undo it every so many turns; return what was taken, by the change and by who committed.
 
-    def process(self, turn: int) -> None:
-        """The same through a process of nft."""
-        subprocess.run(["nft", _script(turn, 5)], check=True)
-
-
-def _script(turn: int, net: int) -> str:
-    verb, value = ("delete", "") if turn % 2 else ("add", " : 8000:1")
-    return f"{verb} element inet enforcer {HOST_MAP} {{ 10.{net}.{turn // 2 // 250}.{turn // 2 % 250}{value} }}\n"
-
-
-def in_turns(
-    estate: Estate, ways: dict[str, tuple[Callable[[int], None], int]], turns: int
-) -> dict[str, list[tuple[float, float]]]:
-    """Make each change every so many turns; what it leaves behind is swept before the next."""
-    taken: dict[str, list[tuple[float, float]]] = {name: [] for name in ways}
-    for turn in range(turns):
+    What a change leaves behind is swept before the next.
+    """
+    taken: dict[str, dict[str, list[Taken]]] = {name: {who: [] for who in ("ours", *BESIDE)} for name in ways}
+    for turn in range(turns // 2):
         for name, (change, every) in ways.items():
-            if turn % every == 0:
-                estate.talk()
-                taken[name].append(clocked(change, turn // every))
-                estate.session.tidy()
+            if turn % every:
+                continue
+            others = BESIDE if turn % (BESIDE_EVERY * every) == 0 else ()
+            for who in ("ours", *others):
+                taken[name][who] += [estate.clocked(who, change, half) for half in (0, 1)]
     return taken
 
 
@@ -145,35 +145,42 @@ def changes(nics: int, lists: int, members: int, turns: int) -> dict[str, Any]:
     estate = Estate(nics, lists, members, most=nics // 2)
     gc.collect()
     gc.freeze()
-    ways: dict[str, tuple[Callable[[int], None], int]] = {
+    ways: dict[str, tuple[Change, int]] = {
         "member": (estate.member, 1),
-        "bare message": (estate.bare, 1),
-        "libnftables in process": (estate.in_process, 10),
-        "nft process": (estate.process, 10),
-        "rule, list of few NICs": (estate.rule_of(f"g-{lists - 1}-0"), 10),
-        "rule, list of half the NICs": (estate.rule_of("g-0-0"), 10),
+        "rule, list of few NICs": (estate.rule_of(f"g-{lists - 1}-0"), OTHERS_EVERY),
+        "rule, list of half the NICs": (estate.rule_of("g-0-0"), OTHERS_EVERY),
+        **{name: (change, OTHERS_EVERY) for name, change in edits(estate, lists).items()},
     }
     taken = in_turns(estate, ways, turns)
-    # These take another edition of the map that the bare messages change, so they have turns of their own.
-    taken |= in_turns(estate, {name: (change, 10) for name, change in edits(estate, lists).items()}, turns)
     used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
     return {
         "nics": nics,
         "lists": lists,
         "members": members,
         "cold start, s": {name: round(seconds, 2) for name, seconds in estate.cold.items()},
-        "milliseconds": {name: figures(each) for name, each in taken.items()},
+        "milliseconds": {name: {who: figures(of) for who, of in each.items()} for name, each in taken.items()},
         "resident, MB": used,
     }
 
 
+def table(found: dict[str, Any]) -> Iterator[str]:
+    """Print the milliseconds as a Markdown table, ready for docs/performance.md."""
+    yield f"| change, {found['nics']:,} NICs | ours, p50 / p99 | CPU | {' | '.join(BESIDE)} |"
+    yield f"| --- | --- | --- {'| --- ' * len(BESIDE)}|"
+    for name, of in found["milliseconds"].items():
+        beside = " | ".join(f"{of[who]['p50']:.3g} / {of[who]['p99']:.3g}" for who in BESIDE)
+        yield f"| {name} | {of['ours']['p50']:.3g} / {of['ours']['p99']:.3g} | {of['ours']['cpu']:.3g} | {beside} |"
+
+
 def main() -> None:
-    """Print the document of one size."""
+    """Print the document of one size and a table of it, and keep it."""
     parser = argparse.ArgumentParser(prog="python -m bench.changes", description="Measure changes.")
     for name, default in (("nics", 2000), ("lists", 100), ("members", 6000), ("turns", 400)):
         parser.add_argument(f"--{name}", type=int, default=default)
-    wanted = parser.parse_args()
-    print(json.dumps(changes(wanted.nics, wanted.lists, wanted.members, wanted.turns), indent=1))
+    wanted = with_place(parser).parse_args()
+    found = changes(wanted.nics, wanted.lists, wanted.members, wanted.turns)
+    keep(wanted.into, "changes", f"{wanted.nics} NICs", found)
+    print("\n".join(table(found)), file=sys.stderr)
 
 
 if __name__ == "__main__":

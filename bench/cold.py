@@ -25,6 +25,7 @@ from typing import Any, TypeVar
 
 from bench.changes import clocked, figures
 from bench.estate import document, far
+from bench.kept import keep, with_place
 from enforcer.agent.desired import Desired
 from enforcer.agent.resources import resources_of
 from enforcer.compiler import compile_policy
@@ -285,13 +286,14 @@ def _with(policy: Policy, more: tuple[Any, ...], turn: int) -> Policy:
 
 
 def main() -> None:
-    """Print the document of one measurement."""
+    """Print the document of one measurement, and keep it."""
     parser = argparse.ArgumentParser(prog="python -m bench.cold", description="Measure starts, repairs and memory.")
     parser.add_argument("what", choices=("start", "curve", "shape", "growth"))
     sizes = {"nics": 2000, "lists": 100, "members": 6000, "rules": 120, "changes": 100_000, "sets": 2000, "each": 100}
     for name, default in (*sizes.items(), ("turns", 400), ("most", 1000)):
         parser.add_argument(f"--{name}", type=int, default=default)
-    asked = parser.parse_args()
+    asked = with_place(parser).parse_args()
+    name = f"{asked.what}, {asked.nics} NICs" if asked.what in ("start", "growth") else asked.what
     match asked.what:
         case "start":
             found = start(asked.nics, asked.lists, asked.members, asked.rules)
@@ -301,7 +303,7 @@ def main() -> None:
             found = shape(asked.sets, asked.each, asked.turns)
         case _:
             found = growth(asked.nics, asked.lists, asked.members, asked.changes)
-    print(json.dumps(found, indent=1))
+    keep(asked.into, "cold", name, found)
 
 
 if __name__ == "__main__":

@@ -25,6 +25,7 @@ from typing import Any
 
 from bench.cold import nft
 from bench.estate import document
+from bench.kept import keep, with_place
 from enforcer.dataplane.notices import Generation, TableSocket
 
 PATIENCE = 300.0
@@ -147,13 +148,14 @@ def measure(nics: int, lists: int, rules: int, members: int, flows: int, turns: 
 
 
 def main() -> None:
-    """Print the document of one size."""
+    """Print the document of one size, and keep it."""
     parser = argparse.ArgumentParser(prog="python -m bench.repair", description="Measure repairs after a flush.")
     sizes = {"nics": 2000, "lists": 10, "rules": 24, "members": 6000, "flows": 60_000, "turns": 10}
     for name, default in sizes.items():
         parser.add_argument(f"--{name}", type=int, default=default)
-    asked = parser.parse_args()
-    print(json.dumps(measure(asked.nics, asked.lists, asked.rules, asked.members, asked.flows, asked.turns), indent=1))
+    asked = with_place(parser).parse_args()
+    found = measure(asked.nics, asked.lists, asked.rules, asked.members, asked.flows, asked.turns)
+    keep(asked.into, "repair", f"{asked.nics} NICs, {asked.flows} flows", found)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@
  "sweeps": {SWEEP: {"figures": {MEASURE: {CASE: {"median", "lowest", "highest", "turns": [figure, …]}}},
                     "ratios": [{"measure", "case", "to", "median", "lowest", "highest"}]}},
  "generation": {"flows", "sent", "lost", "before", "after", "commit_ms"},
- "requests": {"N NICs": the document of `bench.requests`, which writes it there},
+ "changes", "requests", "cold", "repair": {SIZE: the document of a measurement of its own (`bench.kept`)},
  "bars": [{"bar", "wanted", "median", "lowest", "highest", "met"}]}
 """
 

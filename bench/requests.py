@@ -30,8 +30,8 @@ from bench.cold import links
 from bench.crowd import Crowd, groups_of
 from bench.edits import with_addresses
 from bench.estate import REMOTES, document, far
+from bench.kept import keep, with_place
 from bench.living import Caller, Living, daemon, request
-from bench.report import host
 from bench.spread import Figures, spread
 from enforcer.dataplane.notices import TableSocket
 
@@ -169,18 +169,13 @@ def requests(nics: int, lists: int, members: int, turns: int, edits: int) -> dic
 
 
 def main() -> None:
-    """Print the document of one size; keep it in `--into` beside what is there."""
+    """Print the document of one size, and keep it."""
     parser = argparse.ArgumentParser(prog="python -m bench.requests", description="Measure requests to the daemon.")
     for name, default in (("nics", 2000), ("lists", 100), ("members", 6000), ("turns", 300), ("edits", 4000)):
         parser.add_argument(f"--{name}", type=int, default=default)
-    parser.add_argument("--into", type=Path, help="a document to keep it in, under `requests` and the number of NICs")
-    wanted = parser.parse_args()
+    wanted = with_place(parser).parse_args()
     found = requests(wanted.nics, wanted.lists, wanted.members, wanted.turns, wanted.edits)
-    print(json.dumps(found, indent=1))
-    if wanted.into:
-        kept = json.loads(wanted.into.read_text(encoding="utf-8")) if wanted.into.exists() else {}
-        kept.setdefault("requests", {})[f"{wanted.nics} NICs"] = {"host": host(), **found}
-        wanted.into.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
+    keep(wanted.into, "requests", f"{wanted.nics} NICs", found)
 
 
 if __name__ == "__main__":
