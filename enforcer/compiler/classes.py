@@ -143,6 +143,10 @@ class Segments:
         """Return the place of the segment that holds the address."""
         return bisect_right(self._firsts, address) - 1
 
+    def between(self, span: Span) -> list[tuple[Span, tuple[str, ...]]]:
+        """Return the segments of a span that begins and ends with one."""
+        return self.entries[self.at(span.first) : self.at(span.last) + 1]
+
     def around(self, address: int) -> tuple[str, ...]:
         """Return the terms whose ranges hold the address, sorted."""
         return self.entries[self.at(address)][1]
@@ -163,7 +167,7 @@ def map_of(around: Segments, listed_by: Mapping[int, Iterable[str]], family: Fam
     listed = {address: around.of_host(address, names) for address, names in listed_by.items()}
     numbers = class_numbers({*listed.values(), *(names for _, names in around.entries)})
     hosts = {span.first: numbers[names] for span, names in around.entries if span.first == span.last}
-    pieces = pieces_of(around, numbers, family)
+    pieces = pieces_of(around.entries, numbers, Span(0, (1 << ADDRESS_BITS[family]) - 1))
     hosts.update((address, numbers[names]) for address, names in listed.items())
     covered = _drop_redundant(sorted(hosts.items()), pieces)
     used = {*(number for _, number in covered), *(number for _, number in pieces)}
@@ -172,11 +176,16 @@ def map_of(around: Segments, listed_by: Mapping[int, Iterable[str]], family: Fam
     return AddressMap(family, tuple(AddressClass(*entry) for entry in classes), covered, tuple(pieces), displaced)
 
 
-def pieces_of(around: Segments, numbers: Mapping[tuple[str, ...], int], family: Family) -> list[tuple[Span, int]]:
-    """Join the segments of more than one address to pieces without gaps, each with its class."""
+def pieces_of(
+    entries: Iterable[tuple[Span, tuple[str, ...]]], numbers: Mapping[tuple[str, ...], int], of: Span
+) -> list[tuple[Span, int]]:
+    """Join the segments of more than one address to pieces of a span without gaps, each with its class.
+
+    The span begins where a piece does, and its last piece ends with it; among its segments is one of many addresses.
+    """
     pieces: list[tuple[Span, int]] = []
-    begin, before, end = 0, -1, -1
-    for (first, last), names in around.entries:
+    begin, before, end = of.first, -1, -1
+    for (first, last), names in entries:
         if first == last:
             continue
         number = numbers[names]
@@ -185,7 +194,7 @@ def pieces_of(around: Segments, numbers: Mapping[tuple[str, ...], int], family: 
             pieces.append((Span(begin, end), before))
             begin = end + 1
         before, end = number, last
-    pieces.append((Span(begin, (1 << ADDRESS_BITS[family]) - 1), before))
+    pieces.append((Span(begin, of.last), before))
     return pieces
 
 

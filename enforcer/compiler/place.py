@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import chain
 from operator import is_
 
@@ -193,12 +193,11 @@ class Place:
             return _Respaced()
         if space.map.displaced:
             return None
-        left, known = set(lost), space.map.classes
+        gone = space.inside(lost)
         found = space.with_ranges(ranges, listed) if ranges else space.changed(listed)
         if found is None:
             return None
-        gone = {entry.number for entry in known if not left.isdisjoint(entry.terms)} if left else ()
-        return _Respaced(True, found[1], frozenset(gone))
+        return _Respaced(True, found[1], {entry.number: entry for inside in gone.values() for entry in inside})
 
     def _told_apart(
         self, lists: Mapping[ListKey, RuleList], sides: dict[ListKey, SidePolicy], family: Family, found: _Respaced
@@ -207,12 +206,13 @@ class Place:
         for key, rules in lists.items():
             if rules.family != family or key not in sides:
                 continue
-            if found.gone and any(number in found.gone for number, _ in sides[key].locals):
+            if any(not rules.places.keys().isdisjoint(entry.terms) for entry in found.gone.values()):
                 kept = tuple(each for each in sides[key].locals if each[0] not in found.gone)
-                if not kept:  # to a list without local classes addresses make no difference: another one
-                    del sides[key]
-                    continue
-                sides[key] = replace(sides[key], locals=kept)
+                if len(kept) < len(sides[key].locals):
+                    if not kept:  # to a list without local classes addresses make no difference: another one
+                        del sides[key]
+                        continue
+                    sides[key] = replace(sides[key], locals=kept)
             for entry in found.new:
                 if not rules.places.keys().isdisjoint(entry.terms):
                     side = rules.with_class(sides[key], entry)
@@ -260,7 +260,7 @@ class _Respaced:
 
     changed: bool = False
     new: tuple[AddressClass, ...] = ()
-    gone: frozenset[int] = frozenset()
+    gone: Mapping[int, AddressClass] = field(default_factory=dict)
 
 
 def _attachments(old: Namespace, new: Namespace) -> tuple[list[Attachment], list[Attachment]]:

@@ -9,10 +9,11 @@ space anew where they are (`with_ranges`); lists and single addresses do not. Mu
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right, insort
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
+from operator import attrgetter
 
 from enforcer.compiler.classes import Segments, classes_inside, map_of, own_number, pieces_of
 from enforcer.compiler.program import AddressClass, AddressMap, Span
@@ -24,6 +25,8 @@ Lists = Counter[str]
 
 Ranges = dict[str, tuple[Span, ...]]
 """The spans of more than one address, by the term that has them."""
+
+_NUMBER = attrgetter("number")
 
 
 class Space:
@@ -92,7 +95,7 @@ class Space:
             first, last = entries[places[0]][0].first, entries[places[-1]][0].last
             touched.update(address for address in self._listed if first <= address <= last)
             found.update(entries[at][1] for at in places)
-        self._recut()
+        self._recut(windows)
         hosts: dict[int, int | None] = {}
         for address in touched:
             listed = self._listed.get(address)
@@ -111,17 +114,27 @@ class Space:
         span = self._around.entries[self._around.at(address)][0]
         return span.first == span.last
 
-    def _recut(self) -> None:
-        """Make the pieces of the segments as they are now."""
-        old, new = self.map.pieces, tuple(pieces_of(self._around, self._numbers, self.map.family))
-        first, last = same_ends(old, new)
-        if first == len(old) == len(new):
+    def _recut(self, windows: Collection[Span]) -> None:
+        """Make pieces of the segments as they are now, from the first window to the last.
+
+        What a window changes ends within the pieces beside those that it touches: these begin or end with a segment
+        that is what it was, and the next one is of another class.
+        """
+        if not windows:
             return
-        self._users.update(number for _, number in new[first : len(new) - last])
-        self._users.subtract(number for _, number in old[first : len(old) - last])
-        self._pieces = [piece.first for piece, _ in new]
-        self._left.update(number for _, number in old[first : len(old) - last])
-        self.map = replace(self.map, pieces=new)
+        pieces = self.map.pieces
+        low = max(0, self._piece(min(windows).first) - 1)
+        high = self._piece(max(window.last for window in windows)) + 2
+        old = pieces[low:high]
+        of = Span(old[0][0].first, old[-1][0].last)
+        new = tuple(pieces_of(self._around.between(of), self._numbers, of))
+        if old == new:
+            return
+        self._users.update(number for _, number in new)
+        self._users.subtract(number for _, number in old)
+        self._pieces[low:high] = [piece.first for piece, _ in new]
+        self._left.update(number for _, number in old)
+        self.map = replace(self.map, pieces=(*pieces[:low], *new, *pieces[high:]))
 
     def _settled(
         self, hosts: Mapping[int, int | None], found: Collection[tuple[str, ...]]
@@ -152,8 +165,11 @@ class Space:
         return {name: self._inside[name] for name in names if name in self._inside}
 
     def _around_number(self, address: int) -> int:
-        at = bisect_left(self._pieces, address + 1) - 1
-        return self.map.pieces[at][1]
+        return self.map.pieces[self._piece(address)][1]
+
+    def _piece(self, address: int) -> int:
+        """Return the place of the piece that holds an address."""
+        return bisect_right(self._pieces, address) - 1
 
     def _put(self, hosts: Mapping[int, int | None], new: Mapping[int, AddressClass]) -> None:
         there, left = list(self.map.hosts), {*self._left, *new}
@@ -169,14 +185,37 @@ class Space:
                 self._users[number] += 1
             if before != number:
                 there[at : at + known] = () if number is None else ((address, number),)
-        self._classes |= new
         gone = {number for number in left if not self._users[number]}
-        classes = self.map.classes
-        if new or gone:
-            self._classes = {number: entry for number, entry in self._classes.items() if number not in gone}
-            classes = tuple(self._classes[number] for number in sorted(self._classes))
-            self._inside = None
-        self.map = replace(self.map, hosts=tuple(there), classes=classes)
+        self.map = replace(self.map, hosts=tuple(there), classes=self._reclassed(new.values(), gone))
+
+    def _reclassed(self, new: Iterable[AddressClass], gone: Collection[int]) -> tuple[AddressClass, ...]:
+        """Take up classes and let go of others; return all of them, by number."""
+        come = [entry for entry in new if entry.number not in gone]
+        left = [self._classes.pop(number) for number in gone if number in self._classes]
+        if not come and not left:
+            return self.map.classes
+        self._classes.update((entry.number, entry) for entry in come)
+        classes = list(self.map.classes)
+        for entry in left:
+            del classes[bisect_left(classes, entry.number, key=_NUMBER)]
+        for entry in come:
+            insort(classes, entry, key=_NUMBER)
+        self._classed(come, left)
+        return tuple(classes)
+
+    def _classed(self, come: Collection[AddressClass], left: Collection[AddressClass]) -> None:
+        """Note which classes have come to be inside terms, and which are no more; by number, as all are."""
+        inside = self._inside
+        if inside is None:
+            return
+        gone = {entry.number for entry in left}
+        for term in {term for entry in (*come, *left) for term in entry.terms}:
+            there = (entry for entry in inside.get(term, ()) if entry.number not in gone)
+            found = sorted((*there, *(entry for entry in come if term in entry.terms)), key=_NUMBER)
+            if found:
+                inside[term] = found
+            else:
+                del inside[term]
 
 
 class _Numbers(dict[tuple[str, ...], int]):
