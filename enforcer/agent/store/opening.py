@@ -125,7 +125,22 @@ def _exists(path: Path) -> None:
     finally:
         connection.close()
     fresh.rename(path)
-    directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    _flush_directory(path.parent)
+
+
+def opened_journal(path: Path) -> int:
+    """Return a descriptor of the journal, to flush it by; its name in the directory is on the disk then.
+
+    One of our own is safe: SQLite's locks are on the database and its shared memory. The journal stays the same file
+    as long as a connection is open.
+    """
+    journal = os.open(f"{path}-wal", os.O_RDWR | os.O_CLOEXEC)
+    _flush_directory(path.parent)
+    return journal
+
+
+def _flush_directory(path: Path) -> None:
+    directory = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(directory)
     finally:

@@ -27,7 +27,7 @@ from typing import Any
 
 from enforcer.agent.store.dropping import Keep, drop, droppable
 from enforcer.agent.store.interface import Author, Change, Conflict, Entry, Outcome, Revision, UnknownRevision
-from enforcer.agent.store.opening import checkpoint, explained, opened
+from enforcer.agent.store.opening import checkpoint, explained, opened, opened_journal
 
 MOST_RECENT = 4096
 """How many revisions are held in memory; older ones are read from the file."""
@@ -228,13 +228,10 @@ class SqliteStore:
             yield self._connection
 
     def _flush(self) -> None:
-        """Wait until the journal is on the disk, without keeping others from writing to it.
-
-        A descriptor of our own on the journal is safe: SQLite's locks are on the database and its shared memory.
-        """
+        """Wait until the journal is on the disk, without keeping others from writing to it."""
         with explained(self._path):
             if self._journal < 0:
-                self._journal = os.open(f"{self._path}-wal", os.O_RDWR | os.O_CLOEXEC)
+                self._journal = opened_journal(self._path)
             os.fdatasync(self._journal)
 
     def _compare(self, if_revision: int | None, expected: Mapping[str, int]) -> None:
