@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import NamedTuple
 
-from enforcer.model import Action, DenyLog, Direction, Family, IPAddress, IPNetwork, Layout, Marks
+from enforcer.model import Action, DenyLog, Direction, Family, IPAddress, IPNetwork, Layout, Marks, PortRange
 
 FAMILIES: tuple[Family, ...] = (4, 6)
 ADDRESS_BITS: dict[Family, int] = {4: 32, 6: 128}
@@ -35,6 +35,9 @@ class Span(NamedTuple):
     first: int
     last: int
 
+
+Subkeys = Span | PortRange
+"""An interval of sub-keys: the very ports of a rule where it decides all of them."""
 
 ANY_SUBKEY = Span(0, 0xFFFF)
 ANY_PROTOCOL = Span(0, 255)
@@ -61,7 +64,7 @@ class Region:
     """
 
     protocols: Span
-    subkeys: Span
+    subkeys: Subkeys
     decider: Decider
 
 

@@ -22,17 +22,17 @@ from heapq import heappop, heappush
 from itertools import pairwise
 
 from enforcer.compiler.effective import EffectiveRule
-from enforcer.compiler.program import ANY_PROTOCOL, ANY_SUBKEY, Region, Span
-from enforcer.model import ICMP, ICMPV6, Family, PortRange
+from enforcer.compiler.program import ANY_PROTOCOL, ANY_SUBKEY, Region, Span, Subkeys
+from enforcer.model import ICMP, ICMPV6, Family
 
-Painted = tuple[tuple[Span, int], ...]
+Painted = tuple[tuple[Subkeys, int], ...]
 """Disjoint sub-key spans in order, each with the place of its deciding rule."""
 
 ICMP_ANSWERS: dict[Family, dict[int, int]] = {4: {0: 8, 14: 13, 16: 15, 18: 17}, 6: {129: 128, 140: 139}}
 """Reply type → the request type that it answers, as conntrack pairs them (nf_conntrack_proto_icmp*.c)."""
 
 
-def subkeys(rule: EffectiveRule) -> tuple[Span | PortRange, ...]:
+def subkeys(rule: EffectiveRule) -> tuple[Subkeys, ...]:
     """Return the sub-keys that a rule matches within its protocol."""
     spec = rule.rule
     if spec.ports:
@@ -43,31 +43,36 @@ def subkeys(rule: EffectiveRule) -> tuple[Span | PortRange, ...]:
     return (ANY_SUBKEY,)
 
 
-def paint(layers: Sequence[tuple[Span | PortRange, int]]) -> Painted:
+def paint(layers: Sequence[tuple[Subkeys, int]]) -> Painted:
     """Cut overlapping (span, place) into disjoint spans, each decided by the smallest place that covers it."""
     starts = sorted(layers)
     borders = sorted({span.first for span, _ in layers} | {span.last + 1 for span, _ in layers})
-    painted: list[tuple[Span, int]] = []
-    open_rules: list[tuple[int, int]] = []
+    painted: list[tuple[Subkeys, int]] = []
+    open_rules: list[tuple[int, int, Subkeys]] = []
     at = 0
     for here, border in pairwise(borders):
         while at < len(starts) and starts[at][0].first <= here:
             span, place = starts[at]
-            heappush(open_rules, (place, span.last))
+            heappush(open_rules, (place, span.last, span))
             at += 1
         while open_rules and open_rules[0][1] < here:
             heappop(open_rules)
         if not open_rules:
             continue
-        place = open_rules[0][0]
+        place, _, span = open_rules[0]
         if painted and painted[-1][1] == place and painted[-1][0].last == here - 1:
-            painted[-1] = (Span(painted[-1][0].first, border - 1), place)
+            painted[-1] = (_part(span, painted[-1][0].first, border - 1), place)
         else:
-            painted.append((Span(here, border - 1), place))
+            painted.append((_part(span, here, border - 1), place))
     return tuple(painted)
 
 
-def clip(painted: Painted, window: Span) -> list[tuple[Span, int]]:
+def _part(span: Subkeys, first: int, last: int) -> Subkeys:
+    """Return a span that a rule decides: its own where nothing is cut off, for most regions of a policy are such."""
+    return span if (first, last) == span else Span(first, last)
+
+
+def clip(painted: Painted, window: Span) -> list[tuple[Subkeys, int]]:
     """Keep what lies inside the window."""
     return [
         (Span(max(span.first, window.first), min(span.last, window.last)), place)
@@ -85,7 +90,7 @@ def mirror(painted: Painted, family: Family) -> Painted:
         shift = (reply - request) << 8
         inside = clip(painted, Span(request << 8, request << 8 | 0xFF))
         result = [*before, *((Span(s.first + shift, s.last + shift), place) for s, place in inside), *after]
-    joined: list[tuple[Span, int]] = []
+    joined: list[tuple[Subkeys, int]] = []
     for span, place in result:
         if joined and joined[-1][1] == place and joined[-1][0].last + 1 == span.first:
             joined[-1] = (Span(joined[-1][0].first, span.last), place)
@@ -108,8 +113,8 @@ class Painting:
 
 def painting(rules: Sequence[EffectiveRule], places: Iterable[int], family: Family) -> Painting:
     """Paint the rules at these places of a list, in their order, as if their addresses all matched."""
-    everywhere: list[tuple[Span, int]] = []
-    layers: dict[int, list[tuple[Span | PortRange, int]]] = {}
+    everywhere: list[tuple[Subkeys, int]] = []
+    layers: dict[int, list[tuple[Subkeys, int]]] = {}
     for place in places:
         rule = rules[place]
         if rule.rule.protocol is None:
@@ -133,7 +138,7 @@ def above(upper: Painting, lower: Painting) -> Painting:
 def _above(upper: Painted, lower: Painted) -> Painted:
     if not upper or not lower:
         return upper
-    left: list[tuple[Span, int]] = []
+    left: list[tuple[Subkeys, int]] = []
     for span, place in upper:
         first = span.first
         at = max(bisect_left(lower, (Span(first, first), -1)) - 1, 0)
@@ -142,10 +147,10 @@ def _above(upper: Painted, lower: Painted) -> Painted:
             at += 1
             if earlier < place and hole.last >= first:
                 if hole.first > first:
-                    left.append((Span(first, hole.first - 1), place))
+                    left.append((_part(span, first, hole.first - 1), place))
                 first = hole.last + 1
         if first <= span.last:
-            left.append((Span(first, span.last), place))
+            left.append((_part(span, first, span.last), place))
     return tuple(left)
 
 

@@ -21,7 +21,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from itertools import islice, pairwise
 
-from enforcer.compiler.program import ANY_PROTOCOL, ANY_SUBKEY, Decider, Region, Span
+from enforcer.compiler.program import ANY_PROTOCOL, ANY_SUBKEY, Decider, Region, Span, Subkeys
 
 Rows = dict[Span, list[Region]]
 """Regions by the protocols that they cover; the regions of a row are in the order of their sub-keys."""
@@ -35,7 +35,7 @@ class Levels:
     """The entries of one local class on each level, in the order of the Program; `classes` has one or none."""
 
     points: list[tuple[int, int, Decider]] = field(default_factory=list)
-    ranges: list[tuple[int, Span, Decider]] = field(default_factory=list)
+    ranges: list[tuple[int, Subkeys, Decider]] = field(default_factory=list)
     protocols: list[tuple[int, Decider]] = field(default_factory=list)
     classes: list[tuple[Decider]] = field(default_factory=list)
     leans: bool = False
