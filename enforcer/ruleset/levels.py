@@ -17,9 +17,10 @@ said again: such a class *leans* on the rest, and has other entries when the res
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import islice, pairwise
+from typing import Any
 
 from enforcer.compiler.program import ANY_PROTOCOL, ANY_SUBKEY, Decider, Region, Span, Subkeys
 
@@ -30,15 +31,36 @@ FEW = 16
 """A region of at most that many sub-keys becomes points."""
 
 
-@dataclass(slots=True)
-class Levels:
-    """The entries of one local class on each level, in the order of the Program; `classes` has one or none."""
+@dataclass(slots=True, eq=False)
+class Levels:  # noqa: PLW1641  it is filled once it is there
+    """The entries of one local class on each level, in the order of the Program; `classes` has one or none.
 
-    points: list[tuple[int, int, Decider]] = field(default_factory=list)
+    Points, which are most of them, are kept as the regions of one protocol and few sub-keys that they are in: while a
+    policy is loaded the entries of all of its lists are there at once.
+    """
+
+    few: list[Region] = field(default_factory=list)
     ranges: list[tuple[int, Subkeys, Decider]] = field(default_factory=list)
     protocols: list[tuple[int, Decider]] = field(default_factory=list)
     classes: list[tuple[Decider]] = field(default_factory=list)
     leans: bool = False
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Levels) and (self.leans, self.rows) == (other.leans, other.rows)
+
+    @property
+    def points(self) -> list[tuple[int, int, Decider]]:
+        """Protocol, sub-key and decider of each point."""
+        return [
+            (region.protocols.first, subkey, region.decider)
+            for region in self.few
+            for subkey in range(region.subkeys.first, region.subkeys.last + 1)
+        ]
+
+    @property
+    def rows(self) -> tuple[Sequence[tuple[Any, ...]], ...]:
+        """The entries, level by level, the decider last."""
+        return (self.points, self.ranges, self.protocols, self.classes)
 
 
 def levels_of_rest(regions: Iterable[Region]) -> Levels:
@@ -169,7 +191,8 @@ def _sort_row(protocol: int, regions: list[Region], fallback: Decider | None, fo
         if region.decider == fallback:
             continue
         if span.last - span.first < FEW:
-            found.points += [(protocol, subkey, region.decider) for subkey in range(span.first, span.last + 1)]
+            alone = region.protocols.first == region.protocols.last
+            found.few.append(region if alone else Region(Span(protocol, protocol), span, region.decider))
             reach = span.last if span.first == reach + 1 else reach
             continue
         before = found.ranges[-1] if found.ranges else None

@@ -10,10 +10,11 @@ changed. Where one may say something else under its number, from the commit on, 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from hashlib import blake2b
-from typing import Any, Final, overload
+from typing import Any, Final, TypeVar, overload
 
 from enforcer.compiler.program import ANY_PROTOCOL, REST, LocalClass, SidePolicy
 from enforcer.compiler.space import same_ends
@@ -30,6 +31,13 @@ POINT, RANGE, PROTOCOL, CLASS = range(4)
 
 _MOST: Final = 0x7FFF_FFFF
 _Row = tuple[Any, ...]
+_Many = TypeVar("_Many", bound=Hashable)
+
+
+@lru_cache(4096)
+def _once(many: _Many) -> _Many:
+    """Return the first of equal values: 10,000 classes have a few between them."""
+    return many
 
 
 class Said:
@@ -46,11 +54,11 @@ class Said:
         self.local, self._rest = local, rest
         self._levels: Levels | None = None
         found = self.levels
-        rows = _rows(found)
+        rows = found.rows
         self.leans = found.leans
-        self.counts = tuple(map(len, rows))
+        self.counts = _once(tuple(map(len, rows)))
         whole = frozenset((ANY_PROTOCOL.first,)) if found.classes else frozenset[int]()
-        self.protocols = (*(frozenset(row[0] for row in level) for level in rows[:CLASS]), whole)
+        self.protocols = _once((*(frozenset(row[0] for row in level) for level in rows[:CLASS]), whole))
         self.number = local.number if local.number != REST and not found.leans else _mark(found)
 
     @property
@@ -72,13 +80,9 @@ class Said:
         return self
 
 
-def _rows(found: Levels) -> tuple[Sequence[_Row], ...]:
-    return (found.points, found.ranges, found.protocols, found.classes)
-
-
 def _mark(found: Levels) -> int:
     """Hash entries to a number of a local class."""
-    text = ";".join(f"{row[:-1]} {row[-1].action} {row[-1]}" for level in _rows(found) for row in level)
+    text = ";".join(f"{row[:-1]} {row[-1].action} {row[-1]}" for level in found.rows for row in level)
     return int.from_bytes(blake2b(text.encode(), digest_size=4).digest(), "big") & _MOST or 1
 
 
@@ -126,7 +130,7 @@ def may_change(old: Said, new: Said, *, alone: bool) -> bool:
     and no interval map, which the kernel fills after the commit. If the rest changes as well, a packet must not come to
     it from one state of the class only: where entries come or go, a default behind them has an answer.
     """
-    levels = tuple(zip(_rows(old.levels), _rows(new.levels), strict=True))
+    levels = tuple(zip(old.levels.rows, new.levels.rows, strict=True))
     differ = [level for level, (one, other) in enumerate(levels) if one != other]
     if len(differ) != 1 or differ == [RANGE]:
         return False
@@ -184,7 +188,7 @@ class Verdicts(Sequence[Element]):
         found: list[Element] = []
         for each in self.said:
             if (old := there.get(each.number, each)) is not each:
-                ours, theirs = _apart(*(_rows(one.levels)[self.level] for one in (each, old)))
+                ours, theirs = _apart(*(one.levels.rows[self.level] for one in (each, old)))
                 found += self._of(each, [row for row in ours if row not in theirs], {})
         return tuple(found)
 
@@ -193,7 +197,7 @@ class Verdicts(Sequence[Element]):
         return tuple(element for each in said for element in self._all(each, answers))
 
     def _all(self, said: Said, answers: dict[int, tuple[int, str]]) -> Iterator[Element]:
-        return self._of(said, _rows(said.levels)[self.level] if said.counts[self.level] else (), answers)
+        return self._of(said, said.levels.rows[self.level] if said.counts[self.level] else (), answers)
 
     def _of(self, said: Said, rows: Sequence[_Row], answers: dict[int, tuple[int, str]]) -> Iterator[Element]:
         prefix = (said.number,) if self.numbered else ()
