@@ -32,8 +32,10 @@ def _table(table: Table, number: int) -> Table:
 
 
 def _set(entry: Set, names: Mapping[str, str]) -> Set:
-    elements = tuple(_element(element, names) for element in entry.elements)
-    return replace(entry, name=names.get(entry.name, entry.name), elements=elements)
+    name = names.get(entry.name, entry.name)
+    if entry.value != "verdict":  # names nothing; what verdict maps say need not be there all at once
+        return replace(entry, name=name)
+    return replace(entry, name=name, elements=tuple(_element(element, names) for element in entry.elements))
 
 
 def _element(element: Element, names: Mapping[str, str]) -> Element:

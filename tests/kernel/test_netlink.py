@@ -258,7 +258,7 @@ def test_a_refused_batch_changes_nothing_and_names_the_object_and_the_reason_s19
 def test_many_elements_are_several_messages_and_one_transaction(scratch: Scratch):
     libnftables.run(scratch.name, "table inet enforcer {\n}\n")
     many = Set("x_set", (Field.IPV4_SOURCE,), tuple(Element((n,)) for n in range(20_000)))
-    batch = encode([AddSet("inet", many)], {}, {})
+    batch = list(encode([AddSet("inet", many)], {}, {}))
     assert len(batch) > 5
     channel = Channel(scratch.name)
     channel.commit(batch)
@@ -272,4 +272,4 @@ def test_many_elements_are_several_messages_and_one_transaction(scratch: Scratch
 
 def test_what_has_no_form_here_is_said():
     with pytest.raises(Untold):
-        encode([AddChain("inet", Chain("x", (rule(Match(Field.TCP_FLAGS, 2)),)))], {}, {})
+        list(encode([AddChain("inet", Chain("x", (rule(Match(Field.TCP_FLAGS, 2)),)))], {}, {}))

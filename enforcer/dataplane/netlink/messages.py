@@ -86,15 +86,15 @@ class Message:
         return message(SUBSYSTEM << 8 | self.kind, self.flags | flags, self.family, self.body, sequence)
 
 
-def encode(operations: Sequence[Operation], sets: Mapping[str, Set], indexes: Mapping[str, int]) -> tuple[Message, ...]:
-    """Encode the operations of one transaction.
+def encode(operations: Sequence[Operation], sets: Mapping[str, Set], indexes: Mapping[str, int]) -> Iterator[Message]:
+    """Encode the operations of one transaction, one after the other.
 
     `sets` are those that rules may ask, `indexes` the interfaces. New chains come first, for rules and elements name
     them. Raises Untold for a statement that has no form here.
     """
-    made = [new_chain(one.family, one.chain) for one in operations if isinstance(one, AddChain)]
-    numbered = enumerate(operations, 1)
-    return (*made, *(each for at, one in numbered for each in _operation(one, at, sets, indexes)))
+    yield from (new_chain(one.family, one.chain) for one in operations if isinstance(one, AddChain))
+    for at, one in enumerate(operations, 1):
+        yield from _operation(one, at, sets, indexes)
 
 
 def new_table(family: str) -> Message:
