@@ -46,6 +46,15 @@ def test_the_first_rule_that_covers_a_port_decides_it_s7():
     ]
 
 
+def test_a_region_that_is_all_ports_of_a_rule_has_the_very_ports_of_the_rule():
+    ssh, some = rule("ssh", protocol="tcp", multiport="22,70-80"), rule("some", protocol="tcp", multiport="75-90")
+    first, second, cut = (region.subkeys for region in regions((ssh, some), 4))
+    assert (first, second) == ssh.rule.ports
+    assert first is ssh.rule.ports[0]
+    assert second is ssh.rule.ports[1]
+    assert cut == Span(81, 90)
+
+
 def test_protocols_side_by_side_that_are_decided_alike_are_one_region():
     rules = (
         rule("ssh", protocol="tcp", multiport="22", action="deny"),
