@@ -26,6 +26,7 @@ from enforcer.agent.events.mailbox import Mailbox, Proposed, Stop
 from enforcer.agent.faults import Faults
 from enforcer.agent.kernel import Nftables
 from enforcer.agent.loop import Loop
+from enforcer.agent.memory import hold_little
 from enforcer.agent.notify import Notify
 from enforcer.agent.observer import Log, Observer, configure
 from enforcer.agent.seeing.parts import Seeing
@@ -65,6 +66,7 @@ class Daemon:
     def run(self) -> None:
         """Live until a signal says stop; raises what made it impossible."""
         configure(self._config.log_level)
+        hold_little()
         signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
         store = SqliteStore(self._config.store)
         try:

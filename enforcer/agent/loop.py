@@ -33,7 +33,7 @@ from enforcer.agent.events.mailbox import (
     TablesUnknown,
 )
 from enforcer.agent.kernel import Kernel
-from enforcer.agent.memory import uncollected
+from enforcer.agent.memory import give_back, uncollected
 from enforcer.agent.observer import Observer
 from enforcer.agent.places import Eyes, Places
 from enforcer.agent.settling import Settling
@@ -225,6 +225,7 @@ class Loop:
                 if replaced and (suspicion := self._suspicions.pop(netns, None)) is not None:
                     what, program, pid, heard = suspicion
                     self._repaired(netns, what, program, pid, self._mended[netns] - heard)
+                give_back()
             case Attach(netns, anew):
                 self._places.attach(netns, anew=anew)
             case Commit(numbers):

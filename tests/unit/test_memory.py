@@ -29,3 +29,11 @@ def test_what_malloc_keeps_is_given_back_once_the_collector_is_kept_away(monkeyp
         memory.keep_the_collector_away()
         gc.unfreeze()
     assert asked == [0]
+
+
+def test_malloc_is_told_to_keep_little_where_it_can_be_told(monkeypatch: pytest.MonkeyPatch):
+    told: dict[int, int] = {}
+    for option in (told.__setitem__, None):
+        monkeypatch.setattr(memory, "_option", option)
+        memory.hold_little()
+    assert told == {-8: 1, -3: 128 << 10, -1: 128 << 10}
