@@ -13,7 +13,6 @@ Pure and never changed in place: several threads may ask one. Example:
 from __future__ import annotations
 
 import json
-from bisect import bisect_left
 from collections.abc import Collection, Mapping
 from functools import cached_property, partial
 from operator import attrgetter
@@ -29,6 +28,7 @@ from enforcer.model.instances import DEFAULT_GROUP, Ecs
 from enforcer.model.layout import host_layout
 from enforcer.model.parse import SECTIONS, Known, parse_data
 from enforcer.model.policy import Policy
+from enforcer.model.runs import Runs
 from enforcer.model.topology import Eip, LoadBalancer, Peering, Vpc
 from enforcer.model.words.wording import Item
 
@@ -139,22 +139,22 @@ class Desired:
             return known, touched
         return None if near is None else (near[0], near[1] | touched)
 
-    def _joined(self, section: str) -> tuple[Item, ...]:
+    def _joined(self, section: str) -> Runs[Item]:
         found = tuple(self.items[section].values())
         undefined = section == "security_groups" and DEFAULT_GROUP not in self.items[section]
-        return (*found, UNDEFINED_DEFAULT) if undefined else found
+        return Runs.of((*found, UNDEFINED_DEFAULT) if undefined else found)
 
-    def _patched(self, policy: Policy, section: str, touched: Collection[tuple[str, str]]) -> tuple[Item, ...]:
+    def _patched(self, policy: Policy, section: str, touched: Collection[tuple[str, str]]) -> Runs[Item]:
         """Return a section with what is touched put in the place of what was there before."""
-        found = list(getattr(policy, section))
+        found = Runs.of(getattr(policy, section))
         key = partial(_name, section) if section == "eips" else attrgetter("name")
         for name in (name for each, name in touched if each == section):
-            at = bisect_left(found, name, key=key)
+            at = found.place(name, key)
             item = self.items[section].get(name)
             if item is None or at == len(found) or _name(section, found[at]) != name:
                 return self._joined(section)
-            found[at] = item
-        return tuple(found)
+            found = found.spliced(at, at + 1, (item,))
+        return found
 
     @cached_property
     def indexes(self) -> Indexes:

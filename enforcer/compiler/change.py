@@ -10,24 +10,22 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import compress, count
+from operator import is_not
 from typing import Any
 
-from enforcer.compiler.space import same_ends
 from enforcer.model import Attachment, Ecs, Family, Namespace, NicRef, Policy
+from enforcer.model.runs import differing
 
 _CONSTANT = ("version", "limits", "marks", "deny_log", "revoke", "vpcs", "peerings", "load_balancers")
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """Two policies, the ECSs that one of them has alone, and the names of groups and address groups that differ.
-
-    `at`: so many ECSs at the beginning are the same in both.
-    """
+    """Two policies, the ECSs that one of them has alone, and the names of groups and address groups that differ."""
 
     before: Policy
     after: Policy
-    at: int
     gone: tuple[Ecs, ...]
     come: tuple[Ecs, ...]
     groups: frozenset[str]
@@ -46,29 +44,29 @@ def change_of(before: Policy, after: Policy) -> Change | None:
     """Compare two policies; None: they differ in what all else rests upon."""
     if any(not _same(getattr(before, field), getattr(after, field)) for field in _CONSTANT):
         return None
-    at, gone, come = _difference(before.ecs, after.ecs)
     groups, address_groups = (
-        frozenset(each.name for part in _difference(getattr(before, field), getattr(after, field))[1:] for each in part)
+        frozenset(each.name for part in _difference(getattr(before, field), getattr(after, field)) for each in part)
         for field in ("security_groups", "address_groups")
     )
-    return Change(before, after, at, gone, come, groups, address_groups)
+    return Change(before, after, *_difference(before.ecs, after.ecs), groups, address_groups)
 
 
 def _same(one: Any, other: Any) -> bool:
     return one is other or one == other
 
 
-def _difference(before: Sequence[Any], after: Sequence[Any]) -> tuple[int, tuple[Any, ...], tuple[Any, ...]]:
-    """Return how many are the same at the beginning, what is gone and what has come; what is in both keeps its order.
+def _difference(before: Sequence[Any], after: Sequence[Any]) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+    """Return what is gone and what has come; what is in both keeps its order.
 
     One that stays but stands at another place is gone and has come.
     """
-    first, last = same_ends(before, after)
-    old, new = before[first : len(before) - last], after[first : len(after) - last]
+    if before is after:
+        return (), ()
+    old, new = differing(before, after)
     kept = {id(each) for each in old} & {id(each) for each in new}
     if [id(each) for each in old if id(each) in kept] != [id(each) for each in new if id(each) in kept]:
         kept = set()
-    return first, tuple(e for e in old if id(e) not in kept), tuple(e for e in new if id(e) not in kept)
+    return tuple(e for e in old if id(e) not in kept), tuple(e for e in new if id(e) not in kept)
 
 
 def listings(
@@ -109,7 +107,9 @@ def _put_in(
     stays: Sequence[Attachment], new: Collection[str], namespace: Namespace, change: Change
 ) -> list[Attachment]:
     """Put new attachments where the policy has their ECSs; all that come lie between the ends that are the same."""
-    policy, at, begin = change.after, change.at, 0
+    policy, begin = change.after, 0
+    least = min(len(change.before.ecs), len(policy.ecs))
+    at = next(compress(count(), map(is_not, change.before.ecs, policy.ecs)), least)
     while at and not any(_inside(nic, namespace) for nic in policy.ecs[at - 1].nics):
         at -= 1
     if at:

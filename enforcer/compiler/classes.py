@@ -23,6 +23,7 @@ from hashlib import blake2b
 from enforcer.compiler.program import ADDRESS_BITS, UNCLASSED, AddressClass, AddressMap, Span
 from enforcer.compiler.terms import Term
 from enforcer.model import Family
+from enforcer.model.runs import Runs
 
 FIRST_CLASS = UNCLASSED + 1
 
@@ -173,7 +174,8 @@ def map_of(around: Segments, listed_by: Mapping[int, Iterable[str]], family: Fam
     used = {*(number for _, number in covered), *(number for _, number in pieces)}
     classes = sorted((number, names) for names, number in numbers.items() if number in used)
     displaced = tuple(number for number, names in classes if number != own_number(names))
-    return AddressMap(family, tuple(AddressClass(*entry) for entry in classes), covered, tuple(pieces), displaced)
+    entries = tuple(AddressClass(*entry) for entry in classes)
+    return AddressMap(family, entries, Runs.of(covered), tuple(pieces), displaced)
 
 
 def pieces_of(

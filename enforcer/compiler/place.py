@@ -34,9 +34,10 @@ from enforcer.compiler.compile import (
 )
 from enforcer.compiler.program import FAMILIES, AddressClass, AddressMap, NamespaceProgram, SidePolicy, Span
 from enforcer.compiler.sides import RuleList
-from enforcer.compiler.space import Lists, Ranges, Space, same_ends
+from enforcer.compiler.space import Lists, Ranges, Space
 from enforcer.compiler.terms import ADDRESS_GROUP, GROUP, Terms, visible
 from enforcer.model import Attachment, Family, Namespace, Policy
+from enforcer.model.runs import same_ends
 
 Speakers = dict[Family, Counter[str]]
 """How many lists speak of each term."""

@@ -18,6 +18,7 @@ from ipaddress import ip_address
 from typing import NamedTuple
 
 from enforcer.model import Action, DenyLog, Direction, Family, IPAddress, IPNetwork, Layout, Marks, PortRange
+from enforcer.model.runs import Runs
 
 FAMILIES: tuple[Family, ...] = (4, 6)
 ADDRESS_BITS: dict[Family, int] = {4: 32, 6: 128}
@@ -114,7 +115,7 @@ class AddressMap:
 
     family: Family
     classes: tuple[AddressClass, ...]
-    hosts: tuple[tuple[int, int], ...]
+    hosts: Runs[tuple[int, int]]
     pieces: tuple[tuple[Span, int], ...]
     displaced: tuple[int, ...] = ()
 

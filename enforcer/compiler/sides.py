@@ -21,9 +21,9 @@ from hashlib import blake2b
 from enforcer.compiler.effective import EffectiveRule
 from enforcer.compiler.program import REST, AddressClass, LocalClass, Region, SidePolicy, Span
 from enforcer.compiler.regions import Painting, above, differing, painting, stack, subkeys
-from enforcer.compiler.space import same_ends
 from enforcer.compiler.terms import anywhere, term_name
 from enforcer.model import ICMP, ICMPV6, Direction, Family, SecurityGroup
+from enforcer.model.runs import same_ends
 
 Positions = tuple[int, ...]
 Parts = tuple[tuple[SecurityGroup, tuple[EffectiveRule, ...]], ...]

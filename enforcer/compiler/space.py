@@ -11,14 +11,16 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right, insort
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
-from operator import attrgetter
+from operator import attrgetter, itemgetter
+from typing import Final
 
 from enforcer.compiler.classes import Segments, classes_inside, map_of, own_number, pieces_of
 from enforcer.compiler.program import AddressClass, AddressMap, Span
 from enforcer.compiler.terms import Term
 from enforcer.model import Family
+from enforcer.model.runs import Runs
 
 Lists = Counter[str]
 """By how many members or entries of a term an address is listed; changes are differences of that."""
@@ -27,6 +29,10 @@ Ranges = dict[str, tuple[Span, ...]]
 """The spans of more than one address, by the term that has them."""
 
 _NUMBER = attrgetter("number")
+MANY: Final = 64
+"""Hosts of which more than so many change are sorted anew."""
+
+_ADDRESS: Final = itemgetter(0)
 
 
 class Space:
@@ -172,21 +178,21 @@ class Space:
         return bisect_right(self._pieces, address) - 1
 
     def _put(self, hosts: Mapping[int, int | None], new: Mapping[int, AddressClass]) -> None:
-        there, left = list(self.map.hosts), {*self._left, *new}
+        there, left = self.map.hosts, {*self._left, *new}
         self._left = set()
+        changes: dict[int, int | None] = {}
         for address, number in hosts.items():
-            at = bisect_left(there, (address, -1))
-            known = at < len(there) and there[at][0] == address
-            before = there[at][1] if known else None
-            if before is not None:
+            at = there.place(address, _ADDRESS)
+            found, before = there[at] if at < len(there) else (-1, -1)
+            if found == address:
                 self._users[before] -= 1
                 left.add(before)
             if number is not None:
                 self._users[number] += 1
-            if before != number:
-                there[at : at + known] = () if number is None else ((address, number),)
+            if number != (before if found == address else None):
+                changes[address] = number
         gone = {number for number in left if not self._users[number]}
-        self.map = replace(self.map, hosts=tuple(there), classes=self._reclassed(new.values(), gone))
+        self.map = replace(self.map, hosts=_after(there, changes), classes=self._reclassed(new.values(), gone))
 
     def _reclassed(self, new: Iterable[AddressClass], gone: Collection[int]) -> tuple[AddressClass, ...]:
         """Take up classes and let go of others; return all of them, by number."""
@@ -226,26 +232,13 @@ class _Numbers(dict[tuple[str, ...], int]):
         return found
 
 
-def same_ends(one: Sequence[object], other: Sequence[object]) -> tuple[int, int]:
-    """Return how many items two sequences share at their beginning and, of the rest, at their end.
-
-    Long stretches are compared at once, in the interpreter's own loops: thousands of items take microseconds.
-    """
-    least = min(len(one), len(other))
-    first = _shared(least, lambda low, high: one[low:high] == other[low:high])
-    ends = len(one), len(other)
-    last = _shared(
-        least - first, lambda low, high: one[ends[0] - high : ends[0] - low] == other[ends[1] - high : ends[1] - low]
-    )
-    return first, last
-
-
-def _shared(most: int, same: Callable[[int, int], bool]) -> int:
-    low, high = 0, most
-    while low < high:
-        middle = (low + high + 1) // 2
-        if same(low, middle):
-            low = middle
-        else:
-            high = middle - 1
-    return low
+def _after(hosts: Runs[tuple[int, int]], changes: Mapping[int, int | None]) -> Runs[tuple[int, int]]:
+    """Return hosts in the order of their addresses after some have come, gone (None) or changed classes."""
+    if len(changes) > MANY:
+        found = {**dict(hosts), **changes}
+        return Runs.of((address, number) for address, number in sorted(found.items()) if number is not None)
+    for address, number in changes.items():
+        at = hosts.place(address, _ADDRESS)
+        known = at < len(hosts) and hosts[at][0] == address
+        hosts = hosts.spliced(at, at + known, () if number is None else ((address, number),))
+    return hosts

@@ -104,7 +104,10 @@ class NicRef:
 
 
 class Policy(Item):
-    """A whole policy; `security_groups` always has `default`, last if the file does not define it (S2)."""
+    """A whole policy; `security_groups` always has `default`, last if the file does not define it (S2).
+
+    Where one policy follows the other, what is a tuple here may be in runs (`model.runs`): read it as a sequence.
+    """
 
     version: Annotated[Literal[1], PlainValidator(_version), WithJsonSchema({"const": 1})]
     limits: Limits = Limits()

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from enforcer.compiler.program import NamespaceProgram, NicProgram
-from enforcer.compiler.space import same_ends
+from enforcer.model.runs import same_ends
 from enforcer.ruleset import names
 from enforcer.ruleset.denials import denied_chains, refused_chains
 from enforcer.ruleset.nft import Chain, Set, Table

@@ -11,11 +11,10 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
-from itertools import compress, count
-from operator import is_not
 from typing import TypeVar
 
-from enforcer.compiler.space import same_ends
+from enforcer.model.runs import differing, same_ends
+from enforcer.ruleset.classify import HostElements
 from enforcer.ruleset.names import COUNTING, GENERATION
 from enforcer.ruleset.nft import Chain, Element, Key, Ruleset, Set, Table
 from enforcer.ruleset.verdicts import Verdicts
@@ -160,12 +159,7 @@ _ORDER = {AddSet: 0, AddElements: 0, AddChain: 1}
 
 def _differing(old: Sequence[_Named], new: Sequence[_Named]) -> tuple[dict[str, _Named], list[_Named]]:
     """Return what of the old is not in the new by identity, by name, and what is new; most of them are the same."""
-    if len(old) == len(new):
-        places = list(compress(count(), map(is_not, old, new)))
-        before, after = [old[at] for at in places], [new[at] for at in places]
-    else:
-        first, last = same_ends(old, new)
-        before, after = list(old[first : len(old) - last]), list(new[first : len(new) - last])
+    before, after = differing(old, new)
     same = {id(each) for each in before} & {id(each) for each in after}
     return {each.name: each for each in before if id(each) not in same}, [e for e in after if id(e) not in same]
 
@@ -203,6 +197,8 @@ def _sets(old: Table, new: Table, found: Changes) -> list[tuple[str, Set]]:
             raise Unequal(entry.name)
         elif isinstance(known.elements, Verdicts) and isinstance(entry.elements, Verdicts):
             _verdicts(new.family, entry, known.elements, entry.elements, found)
+        elif isinstance(known.elements, HostElements) and isinstance(entry.elements, HostElements):
+            _put(new.family, entry, *known.elements.differing(entry.elements), found)
         elif known.elements is not entry.elements:
             _elements(new.family, known, entry, found)
     return [(new.family, entry) for entry in there.values()]
@@ -233,6 +229,10 @@ def _elements(family: str, known: Set, entry: Set, found: Changes) -> None:
     if entry.grows:  # what nobody has any more goes later
         found.sweep += [DeleteElements(family, entry, late)] if (late := _without(gone, after)) else []
         gone = _without(gone, before.keys() - after.keys())
+    _put(family, entry, gone, new, found)
+
+
+def _put(family: str, entry: Set, gone: Sequence[Element], new: Sequence[Element], found: Changes) -> None:
     found.switch += [DeleteElements(family, entry, gone)] if gone else []
     found.switch += [AddElements(family, entry, new)] if new else []
 

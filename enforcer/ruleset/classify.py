@@ -6,12 +6,13 @@ Single addresses are in a hash map, which changes in place; everything else is i
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import overload
 
 from enforcer.compiler.program import AddressMap
-from enforcer.compiler.space import same_ends
 from enforcer.model import Family
+from enforcer.model.runs import Runs, differing
 from enforcer.ruleset import names
 from enforcer.ruleset.nft import Chain, Element, Field, Load, Match, Rule, Set, SetPriority, rule
 from enforcer.ruleset.pieces import PieceMaps, piece_maps
@@ -53,24 +54,54 @@ def classifier(
 def _hosts(addresses: AddressMap, edition: int, before: tuple[AddressMap, Classifier] | None) -> Set:
     name = names.HOSTS.format(addresses.family, edition)
     if before is None or not before[0].hosts or not addresses.hosts:
-        return Set(name, (SOURCE[addresses.family],), host_elements(addresses.hosts), "classid")
+        return Set(name, (SOURCE[addresses.family],), HostElements(addresses.hosts), "classid")
     old = before[1].sets[0]
     return (
         old
         if addresses.hosts == before[0].hosts and old.name == name
-        else replace(old, name=name, elements=_spliced(old, before[0], addresses))
+        else replace(old, name=name, elements=HostElements(addresses.hosts))
     )
 
 
-def _spliced(old: Set, before: AddressMap, after: AddressMap) -> tuple[Element, ...]:
-    first, last = same_ends(before.hosts, after.hosts)
-    middle = host_elements(after.hosts[first : len(after.hosts) - last])
-    return (*old.elements[:first], *middle, *old.elements[len(old.elements) - last :])
+class HostElements(Sequence[Element]):
+    """The elements of a host map, address → class, made when somebody asks for them: of most nobody does."""
+
+    __slots__ = ("_hosts",)
+
+    def __init__(self, hosts: Runs[tuple[int, int]]) -> None:
+        self._hosts = hosts
+
+    def __len__(self) -> int:
+        return len(self._hosts)
+
+    def __iter__(self) -> Iterator[Element]:
+        return map(_element, self._hosts)
+
+    @overload
+    def __getitem__(self, at: int) -> Element: ...
+    @overload
+    def __getitem__(self, at: slice) -> tuple[Element, ...]: ...
+    def __getitem__(self, at: int | slice) -> Element | tuple[Element, ...]:
+        return tuple(map(_element, self._hosts[at])) if isinstance(at, slice) else _element(self._hosts[at])
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, HostElements):
+            return self._hosts == other._hosts
+        return tuple(self) == other if isinstance(other, tuple) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(self._hosts)
+
+    def differing(self, other: HostElements) -> tuple[list[Element], list[Element]]:
+        """Return the elements that one of both has alone."""
+        one, two = differing(self._hosts, other._hosts)
+        same = {*one} & {*two}
+        mine, its = ([_element(host) for host in hosts if host not in same] for hosts in (one, two))
+        return mine, its
 
 
-def host_elements(hosts: Iterable[tuple[int, int]]) -> tuple[Element, ...]:
-    """Return the elements of a host map: address → class."""
-    return tuple(Element((address,), number) for address, number in hosts)
+def _element(host: tuple[int, int]) -> Element:
+    return Element((host[0],), host[1])
 
 
 def spliced_hosts(classify: Classifier, before: AddressMap, after: AddressMap) -> Classifier:
@@ -79,7 +110,7 @@ def spliced_hosts(classify: Classifier, before: AddressMap, after: AddressMap) -
         return classify
     if not before.hosts or not after.hosts:
         return classifier(after, classify.edition, (before, classify))
-    hosts = replace(classify.sets[0], elements=_spliced(classify.sets[0], before, after))
+    hosts = replace(classify.sets[0], elements=HostElements(after.hosts))
     return replace(classify, sets=(hosts, *classify.sets[1:]))
 
 

@@ -30,7 +30,11 @@ def in_place(before: NamespaceProgram, after: NamespaceProgram) -> bool:
     kept = {policy.key for policy in after.policies} if before.policies is not after.policies else set()
     stay = before.policies is after.policies or all(p.key in kept for p in before.policies if p.locals)
     for one, other in zip(before.addresses, after.addresses, strict=True):
-        if one.pieces != other.pieces and not (stay and _addresses(one) <= _addresses(other)):
+        if (
+            one.pieces is not other.pieces
+            and one.pieces != other.pieces
+            and not (stay and _addresses(one) <= _addresses(other))
+        ):
             return False
     if stay:
         return True

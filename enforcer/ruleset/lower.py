@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 
 from enforcer.compiler.program import AddressMap, NamespaceProgram, SidePolicy
 from enforcer.model import Family
+from enforcer.model.runs import Runs
 from enforcer.ruleset import names
 from enforcer.ruleset.around import Around, MadeFor
 from enforcer.ruleset.classify import Classifier, classifier, spliced_hosts
@@ -117,23 +118,19 @@ class Lowering:
         if replace(before, addresses=namespace.addresses) != namespace:
             return None
         inet = ruleset.tables[0]
-        sets = list(inet.sets)
-        sets[0] = in_force(namespace, generation)
+        sets = Runs.of(inet.sets).spliced(0, 1, (in_force(namespace, generation),))
         for old, new in zip(before.addresses, namespace.addresses, strict=True):
             if old.pieces is not new.pieces or bool(old.hosts) is not bool(new.hosts):
                 return None
             if old.hosts is not new.hosts and old.hosts:
                 there = self._classifiers[old.family][2].sets[0]
-                sets[self._place_of(sets, there)] = self._classifier(new, made_for[2]).sets[0]
-        chains = list(inet.chains)
+                at = next(at for at, entry in enumerate(sets) if entry is there)
+                sets = sets.spliced(at, at + 1, self._classifier(new, made_for[2]).sets[:1])
         marks = mark_chains(namespace, generation)
-        chains[: len(marks)], chains[-1] = marks, Chain(names.GENERATION.format(generation), ())
-        tables = (replace(inet, sets=tuple(sets), chains=tuple(chains)), *ruleset.tables[1:])
+        chains = Runs.of(inet.chains).spliced(0, len(marks), marks)
+        chains = chains.spliced(len(chains) - 1, len(chains), (_named(generation),))
+        tables = (replace(inet, sets=sets, chains=chains), *ruleset.tables[1:])
         return Ruleset(namespace.name, tables, generation)
-
-    @staticmethod
-    def _place_of(sets: list[Set], wanted: Set) -> int:
-        return next(at for at, entry in enumerate(sets) if entry is wanted)
 
     def _whole(self, namespace: NamespaceProgram, generation: int, made_for: MadeFor) -> Ruleset:
         edition = made_for[2]
@@ -146,15 +143,17 @@ class Lowering:
             "inet",
             names.TABLE,
             () if namespace.owned else TIMEOUT_OBJECTS,
-            (in_force(namespace, generation), *around.sets, *judging.sets),
-            (
-                *mark_chains(namespace, generation),
-                DECIDED,
-                *judging.chains,
-                *around.balancer_chains,
-                *{chain.name: chain for profile in profiles.values() for chain in profile.chains}.values(),
-                *around.way,
-                Chain(names.GENERATION.format(generation), ()),
+            Runs.of((in_force(namespace, generation), *around.sets, *judging.sets)),
+            Runs.of(
+                (
+                    *mark_chains(namespace, generation),
+                    DECIDED,
+                    *judging.chains,
+                    *around.balancer_chains,
+                    *{chain.name: chain for profile in profiles.values() for chain in profile.chains}.values(),
+                    *around.way,
+                    _named(generation),
+                )
             ),
         )
         return Ruleset(namespace.name, (inet, around.netdev), generation)
@@ -217,3 +216,8 @@ class Lowering:
             profile = known.get(content) or lower_profile(sides, judges, namespace, edition)
             self._profiles[content] = profiles[sides.family, sides.profile] = profile
         return profiles
+
+
+def _named(generation: int) -> Chain:
+    """Build the chain that says which generation is in force."""
+    return Chain(names.GENERATION.format(generation), ())

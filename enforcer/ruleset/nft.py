@@ -283,8 +283,8 @@ class Table:
     family: Literal["inet", "netdev"]
     name: str
     timeouts: tuple[Timeout, ...]
-    sets: tuple[Set, ...]
-    chains: tuple[Chain, ...]
+    sets: Sequence[Set]
+    chains: Sequence[Chain]
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,8 +17,8 @@ from itertools import pairwise
 
 from enforcer.compiler.program import Span
 from enforcer.compiler.sides import digest
-from enforcer.compiler.space import same_ends
 from enforcer.model import Family
+from enforcer.model.runs import same_ends
 from enforcer.ruleset import names
 from enforcer.ruleset.nft import Chain, Dispatch, Element, Field, Interval, Load, Set, goto, rule
 

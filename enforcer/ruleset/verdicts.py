@@ -17,8 +17,8 @@ from hashlib import blake2b
 from typing import Any, Final, TypeVar, overload
 
 from enforcer.compiler.program import ANY_PROTOCOL, REST, LocalClass, SidePolicy
-from enforcer.compiler.space import same_ends
 from enforcer.model import Action
+from enforcer.model.runs import same_ends
 from enforcer.ruleset.levels import Levels, Rows, levels_above, levels_of_rest, rows_of
 from enforcer.ruleset.nft import Element, Interval
 

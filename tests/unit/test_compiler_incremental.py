@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from typing import Any
 
-import pytest
 from first_match import first_match
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -14,7 +13,6 @@ from policies import borders, documents, probes
 
 from enforcer.compiler import NamespaceProgram, compile_policy, verify
 from enforcer.compiler.incremental import Compiler
-from enforcer.compiler.space import same_ends
 from enforcer.model import Direction, Ecs, Policy, host_layout, parse_policy
 
 DOCUMENT: dict[str, Any] = {
@@ -203,24 +201,6 @@ def test_what_rules_no_longer_speak_of_is_no_class_any_more():
             for one in (every, fewer, none, every)
         )
     )
-
-
-@pytest.mark.parametrize(
-    ("one", "other", "shared"),
-    [
-        ("", "", (0, 0)),
-        ("abc", "abc", (3, 0)),
-        ("abc", "abxc", (2, 1)),
-        ("abc", "", (0, 0)),
-        ("aaa", "aa", (2, 0)),
-        ("abcdef", "axxxef", (1, 2)),
-        ("x" + "y" * 500 + "z", "x" + "y" * 300 + "z", (301, 1)),
-        ("p" * 300 + "1" + "q" * 300, "p" * 300 + "22" + "q" * 300, (300, 300)),
-    ],
-)
-def test_what_two_sequences_share_at_their_ends(one: str, other: str, shared: tuple[int, int]):
-    assert same_ends(one, other) == shared
-    assert same_ends(tuple(one), tuple(other)) == shared
 
 
 @given(documents(), documents(), st.data())
