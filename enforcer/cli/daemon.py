@@ -12,17 +12,19 @@ import click
 from enforcer.cli import output
 from enforcer.errors import Problem, SystemRefused
 
+PATH = click.Path(readable=False, path_type=Path)
+
 
 def _options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Give a command the options that say where things are."""
-    state = click.option("--state-dir", type=click.Path(path_type=Path), metavar="DIR", help="Where the store is.")
-    config = click.option("--config", type=click.Path(path_type=Path), metavar="FILE", help="The configuration.")
+    state = click.option("--state-dir", type=PATH, metavar="DIR", help="Where the store is.")
+    config = click.option("--config", type=PATH, metavar="FILE", help="The configuration.")
     return state(config(command))
 
 
 @click.command("daemon")
 @_options
-@click.option("--socket", type=click.Path(path_type=Path), metavar="PATH", help="Where requests are taken.")
+@click.option("--socket", type=PATH, metavar="PATH", help="Where requests are taken.")
 @click.option("--log-level", type=click.Choice(["debug", "info", "warning", "error"]), help="How much is logged.")
 @click.option("--metrics-listen", metavar="ADDRESS:PORT", help="Show the metrics there, too; not by default.")
 def daemon_command(

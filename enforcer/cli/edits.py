@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from enforcer.cli.client import Client, changing, part, told
+from enforcer.cli.commands import Group
 from enforcer.cli.names import address_groups, groups, nics, rules
 
 
@@ -35,7 +36,7 @@ NIC = click.argument("nic", shell_complete=nics)
 # --- group -----------------------------------------------------------------------------------------------------------
 
 
-@click.group("group")
+@click.group("group", cls=Group)
 def group() -> None:
     """Create and delete security groups."""
 
@@ -71,7 +72,7 @@ def group_delete(group: str, **edit: Any) -> None:
 # --- rule ------------------------------------------------------------------------------------------------------------
 
 
-@click.group("rule")
+@click.group("rule", cls=Group)
 def rule() -> None:
     """Add, remove, switch and move rules."""
 
@@ -164,7 +165,7 @@ def rule_move(group: str, rule: str, before: str | None, **edit: Any) -> None:
 # --- address-group ---------------------------------------------------------------------------------------------------
 
 
-@click.group("address-group")
+@click.group("address-group", cls=Group)
 def address_group() -> None:
     """Create and delete address groups, add and remove their entries."""
 
@@ -235,7 +236,7 @@ def address_group_remove(group: str, entries: tuple[str, ...], **edit: Any) -> N
 # --- nic -------------------------------------------------------------------------------------------------------------
 
 
-@click.group("nic")
+@click.group("nic", cls=Group)
 def nic() -> None:
     """Attach and detach NICs, and give them security groups."""
 

@@ -8,6 +8,7 @@ import click
 
 from enforcer.cli import output
 from enforcer.cli.client import alone, changing, socket_option
+from enforcer.cli.commands import FILE
 from enforcer.cli.offline import POLICY
 from enforcer.cli.policies import load_policy
 from enforcer.cli.revisions import Applying, send
@@ -79,7 +80,7 @@ def _row(committed: Committed) -> tuple[object, ...]:
 
 
 @click.command("clear")
-@click.argument("policy", metavar="[POLICY]", type=click.Path(), required=False)
+@click.argument("policy", metavar="[POLICY]", type=FILE, required=False)
 @click.option("--netns", "names", multiple=True, metavar="NAME", help="This network namespace; repeat for several.")
 @socket_option
 @output.json_option

@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from enforcer.cli import output
+from enforcer.cli.commands import Group
 from enforcer.cli.offline import POLICY
 from enforcer.cli.policies import load_policy, traffics_of
 from enforcer.compiler import compile_policy
@@ -35,7 +36,7 @@ TIMEOUT = click.option(
 )
 
 
-@click.group()
+@click.group(cls=Group)
 def lab() -> None:
     """Try a policy with real packets, in network namespaces.
 

@@ -10,6 +10,7 @@ import click
 
 from enforcer.answers import Difference, Region, differences, region_of, regions
 from enforcer.cli import output
+from enforcer.cli.commands import FILE
 from enforcer.cli.page import page
 from enforcer.cli.policies import load_policy, load_with_positions
 from enforcer.errors import SystemRefused, UsageError
@@ -21,11 +22,17 @@ MOST_PAGE_CELLS = 40_000  # a page of about 10 MB, which browsers still draw at 
 
 
 @click.command("matrix")
-@click.argument("policy", metavar="[POLICY]", type=click.Path(), required=False)
+@click.argument("policy", metavar="[POLICY]", type=FILE, required=False)
 @click.option("--proto", "protos", multiple=True, metavar="PROTO[/PORT]", help="Repeat for several.")
 @click.option("--why", is_flag=True, help="One line for each cell, with the reason.")
-@click.option("--html", "page_file", type=click.Path(dir_okay=False), metavar="FILE", help="Write one page to look at.")
-@click.option("--diff", "pair", nargs=2, type=click.Path(), metavar="OLD NEW", help="What NEW opens and closes.")
+@click.option(
+    "--html",
+    "page_file",
+    type=click.Path(dir_okay=False),
+    metavar="FILE",
+    help="Write one page to look at.",
+)
+@click.option("--diff", "pair", nargs=2, type=FILE, metavar="OLD NEW", help="What NEW opens and closes.")
 @output.json_option
 def matrix_command(
     policy: str | None,

@@ -8,6 +8,7 @@ from dataclasses import replace
 import click
 
 from enforcer.cli import output
+from enforcer.cli.commands import FILE
 from enforcer.cli.policies import load_policy, load_with_positions
 from enforcer.compiler import compile_policy, show
 from enforcer.errors import UsageError
@@ -24,7 +25,7 @@ from enforcer.ruleset import lower, render
 from enforcer.ruleset.stamps import last_generation
 from enforcer.semantics import lint, not_in_effect
 
-POLICY = click.argument("policy", metavar="POLICY", type=click.Path())
+POLICY = click.argument("policy", metavar="POLICY", type=FILE)
 
 
 @click.command()

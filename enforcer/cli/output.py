@@ -7,10 +7,9 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
-from importlib import import_module
 from typing import Any, TypeVar
 
 import click
@@ -36,6 +35,11 @@ def json_option(command: Command) -> Command:
 
     option = click.option("--json", "as_json", is_flag=True, callback=remember, help="Print one JSON document.")
     return option(command)
+
+
+def wants_json(context: click.Context) -> bool:
+    """Return whether the command that runs was given `--json`."""
+    return bool(context.meta.get(_JSON))
 
 
 def console() -> Console:
@@ -79,7 +83,7 @@ def plan(told: Iterable[Iterable[str]]) -> None:
         for place, line in enumerate(lines):
             sign = line.strip().partition(" ")[0].rstrip(":")
             colour = colours.get(sign) if place else None
-            click.echo(click.style(line, fg=colour, bold=number == 0))
+            click.echo(click.style(line, fg=colour, bold=True if number == 0 else None))
 
 
 def _cell(value: object) -> str:
@@ -121,37 +125,8 @@ def problem_document(problem: Problem) -> dict[str, Any]:
     return {**asdict(problem), "text": str(problem)}
 
 
-class Commands(click.Group):
-    """A group that turns our errors into messages and exit statuses; no traceback reaches a user for them.
-
-    `later` names commands and where each stands (`module:name`): loaded when somebody asks for it, and not before.
-    """
-
-    def __init__(self, *args: Any, later: Mapping[str, str] | None = None, **options: Any) -> None:
-        super().__init__(*args, **options)
-        self._later = dict(later or {})
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return sorted({*super().list_commands(ctx), *self._later})
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name in self._later:
-            module, _, name = self._later.pop(cmd_name).partition(":")
-            self.add_command(getattr(import_module(module), name), cmd_name)
-        return super().get_command(ctx, cmd_name)
-
-    def invoke(self, ctx: click.Context) -> Any:
-        try:
-            return super().invoke(ctx)
-        except EnforcerError as error:
-            _report(error, as_json=bool(ctx.meta.get(_JSON)))
-            ctx.exit(error.exit_status)
-        except PermissionError as error:
-            note(f"error: {error.strerror}: this needs root (or CAP_NET_ADMIN and CAP_SYS_ADMIN)")
-            ctx.exit(EnforcerError.exit_status)
-
-
-def _report(error: EnforcerError, *, as_json: bool) -> None:
+def report(error: EnforcerError, *, as_json: bool) -> None:
+    """Tell a person what is wrong, or print the document of it."""
     notes = getattr(error, "__notes__", [])
     if as_json:
         problems = error.problems if isinstance(error, PolicyError) else (Problem("", str(error)),)

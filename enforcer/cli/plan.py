@@ -12,6 +12,7 @@ from enforcer.agent.plan import document, paragraphs, plan, seen
 from enforcer.agent.plan.connections import Seen, Views
 from enforcer.cli import output
 from enforcer.cli.client import Client, socket_option
+from enforcer.cli.commands import FILE
 from enforcer.cli.offline import layout_for
 from enforcer.cli.policies import load_policy, read_policy
 from enforcer.errors import SystemRefused, UsageError
@@ -20,8 +21,8 @@ NO_ROOT = "that needs root; without it, connection tracking cannot be read"
 
 
 @click.command("plan")
-@click.argument("policy", metavar="POLICY", type=click.Path())
-@click.option("--against", metavar="OLD", type=click.Path(), help="Compare with this policy, and ask no daemon.")
+@click.argument("policy", metavar="POLICY", type=FILE)
+@click.option("--against", metavar="OLD", type=FILE, help="Compare with this policy, and ask no daemon.")
 @click.option("--first", is_flag=True, help="Compare with nothing: as the first policy here; ask no daemon.")
 @click.option("--lab", metavar="LAB", help="As a lab of this name has it.")
 @click.option("--host", is_flag=True, help="As a host has it: NICs with an `interface` only.")

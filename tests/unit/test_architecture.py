@@ -85,7 +85,7 @@ LARGER_PACKAGES = {
     "ruleset": (21, "nft's nouns and their text apart from the lookups, and one module for each part of the rules"),
     "compiler": (13, "one pass per file, and three for what differs from the last policy"),
     "dataplane": (16, "a module for each thing that is read from a kernel, and for each way in which it is changed"),
-    "cli": (17, "one module for each family of commands"),
+    "cli": (18, "one module for each family of commands, and one for their groups"),
     "agent/api": (10, "one module for each family of requests, their short way, and what guards the socket"),
     "agent": (22, "one module for each part of the daemon, pure ones beside those that act"),
     "lab": (9, "plans are pure and stand beside what carries them out; detours are a plan's hardest part"),

@@ -1,0 +1,120 @@
+"""What the command line says of itself and of wrong usage: whole help, one form of errors, colour only if wanted."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import CliRunner, Result
+
+from enforcer.cli import main
+
+ROOT = Path(__file__).parents[2]
+EXAMPLE = str(ROOT / "examples" / "figure-1.yaml")
+
+
+def enforcer(*arguments: str) -> Result:
+    result = CliRunner().invoke(main, arguments, prog_name="enforcer")
+    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+    return result
+
+
+def every_command(group: click.Group = main, *above: str) -> Iterator[tuple[str, ...]]:
+    context = click.Context(group)
+    for name in group.list_commands(context):
+        yield (*above, name)
+        if isinstance(command := group.get_command(context, name), click.Group):
+            yield from every_command(command, *above, name)
+
+
+def test_the_help_lists_every_command_once_with_a_whole_sentence():
+    lines = enforcer("--help").stdout.splitlines()
+    listed = [line.split()[0] for line in lines if line.startswith("  ") and not line.startswith("   ")]
+    for name in main.list_commands(click.Context(main)):
+        assert listed.count(name) == 1, f"{name} is not in one section of the help"
+    for words in ((), ("lab",), ("rule",), ("group",), ("address-group",), ("nic",)):
+        assert "..." not in enforcer(*words, "--help").stdout.replace("[ARGS]...", ""), words
+
+
+@pytest.mark.parametrize("words", sorted(every_command()), ids=" ".join)
+def test_help_fits_into_80_columns(words: tuple[str, ...]):
+    shown = enforcer(*words, "--help").stdout
+    examples = [line for line in shown.splitlines() if "enforcer " in line]
+    assert [line for line in shown.splitlines() if len(line) > 80 and line not in examples] == []
+
+
+WRONG = [("chek",), ("--wrong",), ("check",), ("check", "a", "b"), ("compile", EXAMPLE, "--generation", "0")]
+
+
+@pytest.mark.parametrize("words", WRONG, ids=" ".join)
+def test_wrong_usage_is_an_error_like_all_others(words: tuple[str, ...]):
+    result = enforcer(*words)
+    error, usage = result.stderr.splitlines()
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert error.startswith("error: ")
+    assert usage.startswith("note: usage: enforcer ")
+
+
+@pytest.mark.parametrize("words", WRONG, ids=" ".join)
+def test_wrong_usage_is_a_document_if_one_is_asked_for(words: tuple[str, ...]):
+    result = enforcer(*words, "--json")
+    found = json.loads(result.stdout)
+    assert (result.exit_code, result.stderr) == (2, "")
+    assert found["errors"][0]["text"]
+
+
+def test_a_group_without_a_command_shows_its_help():
+    result = enforcer("rule")
+    assert result.exit_code == 2
+    assert "Move a rule" in result.stderr
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+def test_a_file_that_may_not_be_read_is_like_one_that_is_not_there():
+    with tempfile.TemporaryDirectory() as directory:
+        Path(directory).chmod(0o755)
+        secret = Path(directory) / "secret.yaml"
+        secret.touch(mode=0o000)
+        code = "import os, sys; from enforcer.cli import main; os.setuid(65534); main(sys.argv[1:])"
+        words = [sys.executable, "-c", code, "check", str(secret)]
+        found = subprocess.run(words, check=False, capture_output=True, text=True, cwd=ROOT)
+    assert found.returncode == 3
+    assert found.stderr == f"error: {secret}: cannot be read (Permission denied)\n"
+
+
+def on_a_terminal(*words: str, **environment: str) -> str:
+    """Return what a command writes on a terminal."""
+    ours, theirs = pty.openpty()
+    command = [sys.executable, "-m", "enforcer", *words]
+    with subprocess.Popen(command, stdout=theirs, stderr=theirs, env={**os.environ, **environment}) as process:
+        os.close(theirs)
+        parts: list[bytes] = []
+        try:
+            while part := os.read(ours, 65536):
+                parts.append(part)
+        except OSError:  # the other end of a terminal is closed
+            pass
+        process.wait()
+    os.close(ours)
+    return b"".join(parts).decode()
+
+
+COLOURFUL = [
+    ("explain", EXAMPLE, "my-pc", "ecs-a", "ssh"),
+    ("plan", "--first", EXAMPLE),
+    ("matrix", EXAMPLE, "--why", "--proto", "ssh"),
+]
+
+
+@pytest.mark.parametrize("words", COLOURFUL, ids=lambda words: words[0])
+def test_colour_is_for_terminals_of_people_who_want_it(words: tuple[str, ...]):
+    assert "\x1b[3" in on_a_terminal(*words, TERM="xterm", NO_COLOR="")
+    assert "\x1b[3" not in on_a_terminal(*words, TERM="xterm", NO_COLOR="1")
