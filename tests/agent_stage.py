@@ -32,7 +32,8 @@ from enforcer.errors import SystemRefused, TransactionRefused
 class World(FakeDataplane):
     """The fake kernel with what the loop needs besides: eyes, and a memory of whose transactions were whose.
 
-    `refusing` interfaces cannot be programmed; `broken` namespaces refuse everything.
+    `refusing` interfaces cannot be programmed; `broken` namespaces refuse everything. `moved` is what the last commit
+    was told of interfaces.
     """
 
     def __init__(self, interfaces: Mapping[str, Iterable[str]]) -> None:
@@ -42,12 +43,20 @@ class World(FakeDataplane):
         self.refusing: set[str] = set()
         self.broken: set[str] = set()
         self.calls: list[tuple[str, str]] = []
+        self.moved: frozenset[str] = frozenset()
         self.foreign: set[int] = set()
 
     # the kernel's verbs
     def commit(
-        self, program: NamespaceProgram, *, closed: Collection[str] = (), whole: bool = False, anew: bool = False
+        self,
+        program: NamespaceProgram,
+        *,
+        closed: Collection[str] = (),
+        whole: bool = False,
+        anew: bool = False,
+        moved: Collection[str] = (),
     ) -> Committed:
+        self.moved = frozenset(moved)
         if refused := self.refusal(program, closed):
             raise TransactionRefused(refused)
         self.calls.append((program.name, "whole" if whole else "anew" if anew else "difference"))

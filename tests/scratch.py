@@ -31,6 +31,17 @@ class Scratch:
             self.ip("link", "add", interface, "type", "veth", "peer", "name", f"p-{uuid.uuid4().hex[:10]}")
             self.ip("link", "set", interface, "up")
 
+    def has(self, interface: str) -> bool:
+        """Say whether an interface is there."""
+        return f" {interface}@" in self.ip("link")
+
+    def toggle(self, interface: str) -> None:
+        """Take an interface away that is there, or make it."""
+        if self.has(interface):
+            self.ip("link", "del", interface)
+        else:
+            self.add(interface)
+
 
 def scratch_namespace() -> Iterator[Scratch]:
     """Make a namespace and take it away, whatever comes; to delete one that was never made does no harm."""

@@ -145,6 +145,14 @@ def wanted(place: Place) -> Wanted:
     return bound, closed
 
 
+def moved(place: Place, bound: Mapping[str, int], closed: Mapping[str, str]) -> frozenset[str]:
+    """Return the interfaces that are to be bound or closed otherwise than they are."""
+    if bound is place.bound and closed is place.closed:
+        return frozenset()
+    others = {name for name, index in bound.items() if place.bound.get(name) != index}
+    return frozenset(others | (place.bound.keys() - bound.keys()) | (place.closed.keys() ^ closed.keys()))
+
+
 def port_of(link: Link, links: Mapping[str, Link]) -> str:
     """Say of which other interface a link is a port, and what would be right."""
     master = next((each for each in links.values() if each.index == link.master), None)

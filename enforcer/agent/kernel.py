@@ -34,10 +34,17 @@ class Kernel(Protocol):
     """The verbs that change the kernel; only the loop's thread calls them."""
 
     def commit(
-        self, program: NamespaceProgram, *, closed: Collection[str] = (), whole: bool = False, anew: bool = False
+        self,
+        program: NamespaceProgram,
+        *,
+        closed: Collection[str] = (),
+        whole: bool = False,
+        anew: bool = False,
+        moved: Collection[str] = (),
     ) -> Committed:
         """Put a namespace's program in force; raises SystemRefused, and then nothing has changed.
 
+        `moved` are the interfaces about which anything is different since the last commit (`Session.replace`).
         `whole` and `anew` trust nothing that is there: at once, or without a gap (`dataplane.replace`).
         """
 
@@ -84,7 +91,13 @@ class Nftables:
         self._numbers: dict[str, NumberSocket] = {}
 
     def commit(
-        self, program: NamespaceProgram, *, closed: Collection[str] = (), whole: bool = False, anew: bool = False
+        self,
+        program: NamespaceProgram,
+        *,
+        closed: Collection[str] = (),
+        whole: bool = False,
+        anew: bool = False,
+        moved: Collection[str] = (),
     ) -> Committed:
         with self._counting(program.name, mended=whole or anew) as passed:
             session = self._sessions.setdefault(
@@ -93,7 +106,7 @@ class Nftables:
                     program.name, partial(self._leaving, program.name), partial(self._gone, program.name)
                 ),
             )
-            return session.replace(program, closed=closed, whole=whole, anew=anew, passed=passed)
+            return session.replace(program, closed=closed, whole=whole, anew=anew, moved=moved, passed=passed)
 
     def tidy(self) -> None:
         for netns, session in self._sessions.items():

@@ -15,7 +15,7 @@ import time
 from collections.abc import Collection, Iterable, Mapping
 from typing import Protocol
 
-from enforcer.agent.decide import MOST_PATIENCE, Place, guilty, port_of
+from enforcer.agent.decide import MOST_PATIENCE, Place, guilty, moved, port_of
 from enforcer.agent.kernel import Kernel
 from enforcer.agent.observer import Observer
 from enforcer.compiler import NamespaceProgram, Program
@@ -170,7 +170,7 @@ class Places:
             bound, closed = place.wanted()
             how = {"whole": bool(place.fault), "anew": not place.loaded}
             try:
-                done = self._kernel.commit(place.program, closed=closed, **how)
+                done = self._kernel.commit(place.program, closed=closed, moved=moved(place, bound, closed), **how)
             except SystemRefused:
                 seen, place.links = place.links, self._eyes.look(place.netns)
                 if attempt + 1 == ATTEMPTS or seen == place.links:

@@ -71,6 +71,7 @@ class FakeDataplane:
         closed: Collection[str] = (),
         whole: bool = False,
         anew: bool = False,  # noqa: ARG002  nobody else changes what is here
+        moved: Collection[str] = (),  # noqa: ARG002  it looks each time
         passed: Callable[[PassedStep], None] = lambda _: None,
     ) -> Committed:
         """Put a program in force, as `commit.replace` does."""

@@ -79,14 +79,20 @@ class Session:
         closed: Collection[str] = (),
         whole: bool = False,
         anew: bool = False,
+        moved: Collection[str] = (),
         passed: Callable[[Step], None] = lambda _: None,
     ) -> Committed:
-        """Put a program in force, as `commit.replace` does, with its errors."""
-        known = self._program is not None and namespace is not self._program and frozenset(closed) == self._closed
+        """Put a program in force, as `commit.replace` does, with its errors.
+
+        `moved` are the interfaces that came, went or became others since, and those that are to be closed or opened:
+        nothing else is different about interfaces. With none, and the same program, somebody wants it looked at.
+        """
+        told = bool(moved) or namespace is not self._program
+        known = self._program is not None and told and self._closed.symmetric_difference(closed) <= frozenset(moved)
         if known and not whole and not anew:
             self.tidy(passed)
             try:
-                return self._differ(namespace, passed)
+                return self._one_after_the_other(namespace, frozenset(closed), frozenset(moved), passed)
             except (TransactionRefused, Unequal, Untold, _Strange):
                 pass
             except SystemRefused:
@@ -133,51 +139,88 @@ class Session:
 
     # --- what differs ------------------------------------------------------------------------------------------------
 
-    def _differ(self, namespace: NamespaceProgram, passed: Callable[[Step], None]) -> Committed:
-        """Commit what differs from the program in force; raises what says that this is not the way."""
+    def _one_after_the_other(
+        self,
+        namespace: NamespaceProgram,
+        closed: frozenset[str],
+        moved: frozenset[str],
+        passed: Callable[[Step], None],
+    ) -> Committed:
+        """Commit what is different about interfaces, and then the program: a NIC must not come to what changes."""
+        if moved and self._program is not None and self._program != namespace:
+            self._differ(self._program, closed, moved, passed)
+            self.tidy(passed)
+            moved = frozenset()
+        return self._differ(namespace, closed, moved, passed)
+
+    def _differ(
+        self,
+        namespace: NamespaceProgram,
+        closed: frozenset[str],
+        moved: frozenset[str],
+        passed: Callable[[Step], None],
+    ) -> Committed:
+        """Commit what differs from the program in force; raises what says that this is not the way.
+
+        An interface that was in force and is another one now leaves first, and comes with a second commit.
+        """
         before, program, done = self._ruleset, self._program, self._committed
         assert before is not None
         assert program is not None
         assert done is not None
         if program.marks != namespace.marks:
             raise _Strange
-        absent = self._attached(program, namespace, frozenset(done.absent))
+        absent, come = self._attached(program, namespace, frozenset(done.absent), closed, moved)
         generation = self._next(namespace, before.generation)
         edition = self._edition + (not in_place(program, namespace))
-        ruleset = self._lowering.lower(namespace, generation, absent | self._closed, self._closed, edition)
+        ruleset = self._lowering.lower(namespace, generation, absent | closed, closed, edition)
         found = changes(before, ruleset)
         self._run(found.prepare, ruleset, Step.PREPARED, passed)
         self._run(found.switch, ruleset, Step.SWITCHED, passed)
         ended = commit.ended_between(before, ruleset, found, namespace.declared)
-        self._program, self._ruleset, self._edition = namespace, ruleset, edition
+        self._program, self._ruleset, self._edition, self._closed = namespace, ruleset, edition, closed
         self._unswept = found if found.sweep else None
-        missing = tuple(sorted(absent - self._closed))
+        missing = tuple(sorted(absent - closed))
         self._committed = Committed(self._netns, generation, False, not found.sweep, missing, edition)
         if ended:
             self._tracking = self._tracking or conntrack.opened(self._netns)
             flows.end_by(self._tracking, ended)
             passed(Step.ENDED)
+        if come:
+            self.tidy(passed)
+            return self._differ(namespace, closed, come, passed)
         return self._committed
 
-    def _attached(self, before: NamespaceProgram, after: NamespaceProgram, absent: frozenset[str]) -> frozenset[str]:
-        """Look for the interfaces of NICs that come; return those that are absent then.
+    def _attached(
+        self,
+        before: NamespaceProgram,
+        after: NamespaceProgram,
+        absent: frozenset[str],
+        closed: frozenset[str],
+        moved: frozenset[str],
+    ) -> tuple[frozenset[str], frozenset[str]]:
+        """Look for the interfaces of NICs that come, and for those that moved; return which are absent then.
 
-        Raises _Strange for what `commit.replace` has words for: a port of a bridge, an interface that is another one.
+        Of these, return as well which come back at once: they were in force and are others now.
+        Raises _Strange for what `commit.replace` has words for: a port of a bridge, an interface that nobody told of.
         """
         gone, come = differing_nics(before.nics, after.nics)
-        if not gone and not come:
-            return absent
-        left = {nic.interface for nic in gone}
-        wanted = [nic.interface for nic in come if nic.interface not in self._closed]
-        found = observe.looked_up(self._netns, wanted)
-        for name in wanted:
-            index, port = found.get(name, (0, False))
-            stays = name in left and name not in absent
-            if port or (stays and self._indexes.get(name) != index):
+        if not gone and not come and not moved:
+            return absent, frozenset()
+        left, new = (frozenset(nic.interface for nic in nics) for nics in (gone, come))
+        stay = frozenset(nic.interface for nic in after.nics if nic.interface in moved) - new if moved else moved
+        wanted = (stay | new) - closed
+        found = observe.looked_up(self._netns, sorted(wanted))
+        others = set[str]()
+        for name, (index, port) in found.items():
+            in_force = name in left | stay and name not in absent | self._closed
+            if port or (in_force and name not in moved and self._indexes.get(name) != index):
                 raise _Strange
-            if index:
+            if in_force and name in moved:
+                others.add(name)
+            else:
                 self._indexes[name] = index
-        return (absent - left) | frozenset(name for name in wanted if name not in found)
+        return (absent - left - stay) | (wanted - found.keys()) | others, frozenset(others)
 
     @property
     def untidy(self) -> bool:

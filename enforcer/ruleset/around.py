@@ -8,7 +8,7 @@ Elements of NICs that stay are the very same; those of NICs that come stand behi
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from enforcer.compiler.program import NamespaceProgram, NicProgram
@@ -44,26 +44,26 @@ class Around:
         """Make all of it."""
         absent, closed, _ = made_for
         present = tuple(nic for nic in namespace.nics if nic.interface not in absent)
-        shut = (chain for interface in sorted(closed) for chain in closed_chains(interface))
         nic_chains = (nic_chain(nic, checked_mark(namespace)) for nic in present)
-        netdev_chains = (*refused_chains(namespace, netdev=True), *source_chains(namespace), *nic_chains, *shut)
-        netdev = Table("netdev", names.TABLE, (), netdev_sets(present), netdev_chains)
+        chains = (*refused_chains(namespace, netdev=True), *source_chains(namespace), *nic_chains, *_shut(closed))
+        netdev = Table("netdev", names.TABLE, (), netdev_sets(present), chains)
         balancer_sets, balancer_chains = balancer_objects(namespace)
         sets = (*inet_sets(namespace, present, profiles), *balancer_sets)
         return cls(namespace, made_for, profiles, netdev, sets, balancer_chains, _way(namespace))
 
     def after(self, namespace: NamespaceProgram, profiles: Mapping[ProfileKey, Profile], made_for: MadeFor) -> Around:
-        """Return what it is for another program."""
-        old = self.namespace
-        gone, come = differing_nics(old.nics, namespace.nics)
-        alone = (self.made_for[0] ^ made_for[0]) - {nic.interface for nic in (*gone, *come)}
+        """Return what it is for another program, or for other interfaces."""
+        old, (absent, closed, edition) = self.namespace, self.made_for
         same = all(getattr(old, name) == getattr(namespace, name) for name in _CONSTANT)
-        if alone or not same or self.made_for[1:] != made_for[1:]:
+        if not same or edition != made_for[2]:
             return Around.of(namespace, profiles, made_for)
-        if not gone and not come:
+        gone, come = differing_nics(old.nics, namespace.nics)
+        moved = (absent ^ made_for[0]) - {nic.interface for nic in (*gone, *come)}
+        stay = tuple(nic for nic in namespace.nics if nic.interface in moved) if moved else ()
+        if not gone and not come and not stay and closed == made_for[1]:
             return replace(self, namespace=namespace, made_for=made_for, profiles=profiles)
-        left = tuple(nic for nic in gone if nic.interface not in self.made_for[0])
-        here = tuple(nic for nic in come if nic.interface not in made_for[0])
+        left = tuple(nic for nic in (*gone, *stay) if nic.interface not in absent)
+        here = tuple(nic for nic in (*come, *stay) if nic.interface not in made_for[0])
         before = inet_sets(replace(old, nics=gone), left, self.profiles)
         now = inet_sets(replace(namespace, nics=come), here, profiles)
         return replace(
@@ -71,7 +71,7 @@ class Around:
             namespace=namespace,
             made_for=made_for,
             profiles=profiles,
-            netdev=self._netdev(left, here),
+            netdev=self._netdev(left, here, tuple(_shut(closed - made_for[1])), tuple(_shut(made_for[1] - closed))),
             sets=_spliced(self.sets, before, now),
             way=self.way if all(map(_plain, (*gone, *come))) else self._way_of(namespace),
         )
@@ -79,12 +79,23 @@ class Around:
     def _way_of(self, namespace: NamespaceProgram) -> tuple[Chain, ...]:
         return tuple(old if old == new else new for old, new in zip(self.way, _way(namespace), strict=True))
 
-    def _netdev(self, left: tuple[NicProgram, ...], here: tuple[NicProgram, ...]) -> Table:
+    def _netdev(
+        self,
+        left: tuple[NicProgram, ...],
+        here: tuple[NicProgram, ...],
+        opened: tuple[Chain, ...],
+        shut: tuple[Chain, ...],
+    ) -> Table:
         checked = checked_mark(self.namespace)
-        loose = {names.NIC_CHAIN.format(nic.interface) for nic in left}
+        loose = {*(names.NIC_CHAIN.format(nic.interface) for nic in left), *(chain.name for chain in opened)}
         kept = [chain for chain in self.netdev.chains if chain.name not in loose] if loose else self.netdev.chains
         sets = _spliced(self.netdev.sets, netdev_sets(left), netdev_sets(here))
-        return replace(self.netdev, sets=sets, chains=(*kept, *(nic_chain(nic, checked) for nic in here)))
+        return replace(self.netdev, sets=sets, chains=(*kept, *(nic_chain(nic, checked) for nic in here), *shut))
+
+
+def _shut(closed: Iterable[str]) -> Iterator[Chain]:
+    """Build the chains of closed interfaces."""
+    return (chain for interface in sorted(closed) for chain in closed_chains(interface))
 
 
 def _plain(nic: NicProgram) -> bool:

@@ -176,6 +176,8 @@ def _chains(old: Table, new: Table, found: Changes) -> list[tuple[str, Chain]]:
         elif known.rules != chain.rules:
             found.switch.append(Refill(new.family, chain))
     at_once = [chain for chain in there.values() if _at_once(chain)]
+    # A chain goes with its device, on some kernels and not on others; one without a hook may be added to either.
+    found.switch += [AddChain(new.family, Chain(chain.name, ())) for chain in at_once if chain.hook]
     found.switch += [EmptyChain(new.family, chain.name) for chain in at_once if chain.rules]
     found.switch += [DeleteChain(new.family, chain.name) for chain in at_once]
     return [(new.family, chain) for chain in there.values() if not _at_once(chain)]

@@ -323,6 +323,70 @@ def test_a_nic_with_other_groups_is_judged_by_another_profile_and_nothing_else_c
     assert found == fresh(life.netns, life.policy)
 
 
+def moved(life: Life, *names: str, closed: tuple[str, ...] = ()) -> dataplane.Committed:
+    """Commit once more after something has become of interfaces."""
+    life.steps = []
+    committed = life.session.replace(life.program(), closed=closed, moved=names, passed=life.steps.append)
+    life.session.tidy(life.steps.append)
+    assert Step.OBSERVED not in life.steps, "nothing was looked at but these"
+    return committed
+
+
+def test_an_interface_that_comes_or_goes_is_put_in_force_or_out_of_it_alone_s19(life: Life, scratch: Scratch):
+    both = there(life.netns)
+    scratch.ip("link", "del", "v-b")
+    assert moved(life, "v-b").absent == ("v-b",)
+    without = there(life.netns)
+    assert "netdev chain nic_v-b {" not in without
+    scratch.add("v-b")
+    assert moved(life, "v-b").absent == ()
+    assert there(life.netns) == both
+    scratch.ip("link", "del", "v-b")
+    assert without == fresh(life.netns, life.policy)
+
+
+def test_an_interface_that_is_another_one_under_its_name_leaves_and_comes_s19(life: Life, scratch: Scratch):
+    scratch.ip("link", "del", "v-b")
+    scratch.add("v-b")
+    assert moved(life, "v-b").absent == ()
+    assert life.steps.count(Step.SWITCHED) == 2, "it is closed in between: nothing that was said of the old one holds"
+    assert there(life.netns) == fresh(life.netns, life.policy)
+
+
+def test_an_interface_that_becomes_a_port_of_a_bridge_is_closed_and_opened_alone_s19(life: Life, scratch: Scratch):
+    before = there(life.netns)
+    scratch.ip("link", "add", "br0", "type", "bridge")
+    scratch.ip("link", "set", "v-b", "master", "br0")
+    moved(life, "v-b", closed=("v-b",))
+    found = there(life.netns)
+    assert {"netdev chain closed_in_v-b {", "netdev chain closed_out_v-b {"} <= found.keys()
+    assert "netdev chain nic_v-b {" not in found
+    scratch.ip("link", "set", "v-b", "nomaster")
+    moved(life, "v-b")
+    assert there(life.netns) == before
+
+
+def test_what_is_different_about_interfaces_comes_before_other_rules(life: Life, scratch: Scratch):
+    """A NIC that came to a profile which changes with the same commit would be judged by the old one for a moment."""
+    scratch.ip("link", "del", "v-b")
+    moved(life, "v-b")
+    scratch.add("v-b")
+    group = policy_of(life.netns, RULES[1:]).group("web")
+    life.policy = life.policy.model_copy(update={"security_groups": (group, *life.policy.security_groups[1:])})
+    assert moved(life, "v-b").absent == ()
+    assert life.steps[:2] == [Step.SWITCHED, Step.ENDED], "the interface, by itself"
+    assert Step.SWITCHED in life.steps[2:]
+    assert there(life.netns) == fresh(life.netns, life.policy)
+
+
+def test_a_nic_that_leaves_after_its_interface_is_no_matter_for_the_rest(life: Life, scratch: Scratch):
+    """The kernel may have taken the chain of the device away, or not."""
+    scratch.ip("link", "del", "v-b")
+    life.commit(ecs=life.policy.ecs[:1])
+    assert Step.OBSERVED not in life.steps
+    assert there(life.netns) == fresh(life.netns, life.policy)
+
+
 def test_a_bridge_port_is_refused_and_what_was_in_force_stays(life: Life, scratch: Scratch):
     scratch.add("v-c")
     scratch.ip("link", "add", "br0", "type", "bridge")
@@ -332,6 +396,8 @@ def test_a_bridge_port_is_refused_and_what_was_in_force_stays(life: Life, scratc
         life.commit(ecs=(*life.policy.ecs, near(life.netns, "v-c", "10.0.2.1", ["web"])))
     assert there(life.netns) == before
 
+
+LINKS = ("v-b", "v-c", "v-d")
 
 MOVES = st.lists(
     st.one_of(
@@ -345,6 +411,7 @@ MOVES = st.lists(
             st.just("nic"),
         ),
         st.tuples(st.just("list"), st.sets(st.sampled_from(ENTRIES), max_size=3), st.just("entries")),
+        st.tuples(st.just(""), st.sets(st.sampled_from(LINKS), min_size=1), st.just("links")),
     ),
     min_size=1,
     max_size=6,
@@ -353,20 +420,26 @@ MOVES = st.lists(
 
 @given(MOVES)
 @example([("rules", [LISTED], ""), ("list", set(), "entries")])
+@example([("v-c", ["web"], "nic"), ("", {"v-c", "v-b"}, "links"), ("v-c", ["ops"], "nic"), ("", {"v-c"}, "links")])
 @settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 def test_any_sequence_of_changes_leads_to_what_a_fresh_load_would_be(
     life: Life, scratch: Scratch, moves: list[tuple[Any, ...]]
 ):
     others: dict[str, Ecs] = {}
     first = policy_of(life.netns, RULES)
-    if "v-c" not in scratch.ip("link"):
-        scratch.add("v-c")  # but no v-d
+    for name in (*INTERFACES, *LINKS):
+        if scratch.has(name) is (name == "v-d"):
+            scratch.toggle(name)
     life.session.close()
     dataplane.clear(life.netns)
     life.policy = first
     life.commit()
     for what, value, kind in moves:
-        if kind == "entries":
+        if kind == "links":
+            for name in sorted(value):
+                scratch.toggle(name)
+            moved(life, *value)
+        elif kind == "entries":
             life.commit(address_groups=(listed(life.netns, sorted(value)),))
         elif kind:
             if kind == "nic":

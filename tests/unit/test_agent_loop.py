@@ -241,11 +241,13 @@ def test_an_interface_that_comes_late_is_attached_and_one_that_goes_is_closed_s1
     running.links_changed("")
     running.rounds()
     assert running.nic("three") == ("in force", "")
+    assert world.moved == {"tap-9"}, "so that nothing else need be looked at"
     assert "nic_tap-9" in chains(world)
     world.interfaces[""].discard("tap-9")
     running.links_changed("", "tap-9")
     running.rounds()
     assert running.nic("three")[0] == "pending"
+    assert world.moved == {"tap-9"}
     assert "nic_tap-9" not in chains(world)
     assert running.nic("one") == ("in force", "")
 
@@ -255,6 +257,7 @@ def test_an_interface_that_was_away_for_an_instant_is_put_in_force_anew(running:
     running.links_changed("", "tap-1")
     running.rounds()
     assert world.calls == [("", "difference")], "its index is the same, and still it is another one"
+    assert world.moved == {"tap-1"}
     running.links_changed("")
     running.rounds()
     assert world.calls == [("", "difference")], "nothing has changed: nothing is done"
@@ -279,10 +282,12 @@ def test_a_nic_whose_interface_becomes_a_bridge_port_is_closed_and_the_others_go
     running.rounds()
     assert running.nic("one")[0] == "failed"
     assert "port of the bridge br0" in running.nic("one")[1]
+    assert world.moved == {"tap-1"}
     assert {"closed_in_tap-1", "closed_out_tap-1", "nic_tap-2"} <= chains(world)
     number = running.propose(group("Sg-A", WEB))
     running.rounds()
     assert running.outcome(number).outcome is Outcome.IN_FORCE, "who changes something else is not hindered"
+    assert world.moved == frozenset()
     del world.ports["tap-1"]
     running.links_changed("")
     running.rounds()
