@@ -19,7 +19,8 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 from bench.beside import Compared
@@ -45,6 +46,21 @@ BESIDE = {
 }
 
 Change = Callable[[int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """A change, how many members come between two of it, and what is done before each, unclocked.
+
+    `beside` are those who can commit it, too: text cannot name an interface that is gone.
+    """
+
+    change: Change
+    every: int = OTHERS_EVERY
+    ready: Change = lambda _: None
+    beside: Collection[str] = tuple(BESIDE)
+
+
 Taken = tuple[float, float]
 """Milliseconds of wall clock and of CPU."""
 
@@ -96,13 +112,23 @@ class Estate:
         self.talking.sendto(b"?", self.talking.getsockname())
         self.talking.recv(1)
 
-    def clocked(self, who: str, change: Change, turn: int) -> Taken:
+    def clocked(self, who: str, way: Way, turn: int) -> Taken:
         """Make a change, whose transactions are committed by `who`: all of ours is clocked, of others these alone."""
+        way.ready(turn)
         self.talk()
         self.session.way, self.session.took = BESIDE.get(who), 0.0
-        taken = clocked(change, turn)
+        taken = clocked(way.change, turn)
         self.session.tidy()
         return taken if who == "ours" else (self.session.took * 1e3, 0.0)
+
+    def toggle(self, turn: int) -> None:
+        """Let the interface of a NIC go, and come back."""
+        words = ["add", "n1", "type", "veth", "peer", "name", "p1"] if turn % 2 else ["del", "n1"]
+        subprocess.run(["ip", "link", *words], check=True)
+
+    def moved(self, _: int) -> None:
+        """Put in force what has become of that interface."""
+        self.session.replace(self.compiler.compile(self.policy).namespaces[0], moved=["n1"])
 
     def member(self, _: int) -> None:
         """Add a member to a group of thousands."""
@@ -124,19 +150,19 @@ class Estate:
         return change
 
 
-def in_turns(estate: Estate, ways: dict[str, tuple[Change, int]], turns: int) -> dict[str, dict[str, list[Taken]]]:
+def in_turns(estate: Estate, ways: dict[str, Way], turns: int) -> dict[str, dict[str, list[Taken]]]:
     """Make each change and undo it every so many turns; return what was taken, by the change and by who committed.
 
     What a change leaves behind is swept before the next.
     """
     taken: dict[str, dict[str, list[Taken]]] = {name: {who: [] for who in ("ours", *BESIDE)} for name in ways}
     for turn in range(turns // 2):
-        for name, (change, every) in ways.items():
-            if turn % every:
+        for name, way in ways.items():
+            if turn % way.every:
                 continue
-            others = BESIDE if turn % (BESIDE_EVERY * every) == 0 else ()
+            others = way.beside if turn % (BESIDE_EVERY * way.every) == 0 else ()
             for who in ("ours", *others):
-                taken[name][who] += [estate.clocked(who, change, half) for half in (0, 1)]
+                taken[name][who] += [estate.clocked(who, way, half) for half in (0, 1)]
     return taken
 
 
@@ -145,11 +171,12 @@ def changes(nics: int, lists: int, members: int, turns: int) -> dict[str, Any]:
     estate = Estate(nics, lists, members, most=nics // 2)
     gc.collect()
     gc.freeze()
-    ways: dict[str, tuple[Change, int]] = {
-        "member": (estate.member, 1),
-        "rule, list of few NICs": (estate.rule_of(f"g-{lists - 1}-0"), OTHERS_EVERY),
-        "rule, list of half the NICs": (estate.rule_of("g-0-0"), OTHERS_EVERY),
-        **{name: (change, OTHERS_EVERY) for name, change in edits(estate, lists).items()},
+    ways = {
+        "member": Way(estate.member, every=1),
+        "rule, list of few NICs": Way(estate.rule_of(f"g-{lists - 1}-0")),
+        "rule, list of half the NICs": Way(estate.rule_of("g-0-0")),
+        **{name: Way(change) for name, change in edits(estate, lists).items()},
+        "interface gone, back": Way(estate.moved, ready=estate.toggle, beside=("bare messages",)),
     }
     taken = in_turns(estate, ways, turns)
     used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
@@ -158,7 +185,7 @@ def changes(nics: int, lists: int, members: int, turns: int) -> dict[str, Any]:
         "lists": lists,
         "members": members,
         "cold start, s": {name: round(seconds, 2) for name, seconds in estate.cold.items()},
-        "milliseconds": {name: {who: figures(of) for who, of in each.items()} for name, each in taken.items()},
+        "milliseconds": {name: {who: figures(of) for who, of in each.items() if of} for name, each in taken.items()},
         "resident, MB": used,
     }
 
@@ -168,8 +195,12 @@ def table(found: dict[str, Any]) -> Iterator[str]:
     yield f"| change, {found['nics']:,} NICs | ours, p50 / p99 | CPU | {' | '.join(BESIDE)} |"
     yield f"| --- | --- | --- {'| --- ' * len(BESIDE)}|"
     for name, of in found["milliseconds"].items():
-        beside = " | ".join(f"{of[who]['p50']:.3g} / {of[who]['p99']:.3g}" for who in BESIDE)
-        yield f"| {name} | {of['ours']['p50']:.3g} / {of['ours']['p99']:.3g} | {of['ours']['cpu']:.3g} | {beside} |"
+        beside = " | ".join(_pair(of[who]) if who in of else "" for who in BESIDE)
+        yield f"| {name} | {_pair(of['ours'])} | {of['ours']['cpu']:.3g} | {beside} |"
+
+
+def _pair(of: dict[str, float]) -> str:
+    return f"{of['p50']:.3g} / {of['p99']:.3g}"
 
 
 def main() -> None:
