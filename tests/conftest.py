@@ -11,6 +11,7 @@ from collections.abc import Iterator
 
 import pytest
 from hypothesis import HealthCheck, Phase, settings
+from patience import SLOWNESS, patient
 from scratch import Scratch, scratch_namespace
 
 settings.register_profile("enforcer", deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True)
@@ -46,6 +47,9 @@ def update_golden(request: pytest.FixtureRequest) -> bool:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if (limit := item.get_closest_marker("timeout")) and SLOWNESS != 1:
+            item.add_marker(pytest.mark.timeout(patient(limit.args[0])), append=False)
     if os.geteuid() == 0:
         return
     for item in items:

@@ -6,6 +6,8 @@ import subprocess
 import uuid
 from collections.abc import Iterator
 
+from patience import patient
+
 from enforcer.dataplane import namespaces
 
 
@@ -20,7 +22,7 @@ class Scratch:
 
     def run(self, *words: str) -> str:
         done = subprocess.run(
-            ["ip", "netns", "exec", self.name, *words], capture_output=True, text=True, check=False, timeout=30
+            ["ip", "netns", "exec", self.name, *words], capture_output=True, text=True, check=False, timeout=patient(30)
         )
         assert done.returncode == 0, f"{' '.join(words)}: {done.stderr}"
         return done.stdout

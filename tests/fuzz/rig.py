@@ -18,6 +18,7 @@ from fcntl import ioctl
 from ipaddress import ip_address
 from pathlib import Path
 
+from patience import patient
 from pyroute2.netlink.nfnetlink.nfctsocket import NFCTSocket
 
 from enforcer.compiler import compile_policy
@@ -33,7 +34,7 @@ from fuzz.stage import ADDRESSES, OUTSIDE, VIRTUAL_IPS, VPC, WIRES
 
 _SOL_PACKET, _IGNORE_OUTGOING, _RCVBUFFORCE, _SIOCGIFHWADDR = 263, 23, 33, 0x8927
 _DEAF = "table netdev deaf { chain in { type filter hook ingress device eth0 priority 0; policy drop; }; }"
-_PATIENCE = 5.0
+_PATIENCE = patient(5.0)
 _CHUNK = 100
 _STRANGER = b"\x02\x00\x00\x00\x00\x01"
 Shot = tuple[Flow, Turn]

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 from kernel_asking import RULES, program
+from patience import patient
 from scratch import Scratch
 
 from enforcer import dataplane
@@ -83,7 +84,7 @@ def test_a_transaction_is_told_with_its_program_and_whether_our_tables_were_touc
     def by(*words: str) -> Generation:
         with entered(scratch.name):
             process = subprocess.Popen(["nft", *words])
-        assert process.wait(timeout=10) == 0
+        assert process.wait(timeout=patient(10)) == 0
         (found,) = tables.read()
         assert (found.program, found.pid) == ("nft", process.pid)
         return found

@@ -25,7 +25,10 @@ import socket
 import struct
 import sys
 import time
+from collections.abc import Collection
 from pathlib import Path
+
+from patience import patient
 
 from enforcer.dataplane.namespaces import entered
 
@@ -148,6 +151,18 @@ class Family:
         }
 
 
+def begun(families: Collection[Family]) -> list[int]:
+    """Wait for the first packets of what is established; return how many of each arrived."""
+    deadline = time.monotonic() + patient(1.0)
+    while True:
+        for family in families:
+            family.collect()
+        arrived = [len(family.got[port]) for family in families for port in (ALLOWED, DENIED)]
+        if all(arrived) or time.monotonic() > deadline:
+            return arrived
+        time.sleep(TICK)
+
+
 def main() -> None:
     client, server = sys.argv[1:3]
     rate = int(sys.argv[3]) if len(sys.argv) > 3 else RATE
@@ -156,12 +171,7 @@ def main() -> None:
     for family in families.values():
         for port in (ALLOWED, DENIED):
             family.established(port)
-    time.sleep(0.05)
-    for family in families.values():
-        family.collect()
-    print(
-        json.dumps({"begun": [len(f.got[port]) for f in families.values() for port in (ALLOWED, DENIED)]}), flush=True
-    )
+    print(json.dumps({"begun": begun(families.values())}), flush=True)
     began, done = time.monotonic(), 0
     while True:
         words = os.read(0, 4096).decode().split() or ["stop"] if select.select([0], [], [], 0)[0] else []
@@ -193,7 +203,7 @@ def main() -> None:
             family.collect()
         time.sleep(TICK)
     seconds = time.monotonic() - began
-    time.sleep(0.2)
+    time.sleep(patient(0.2))
     for family in families.values():
         family.collect()
     report = {f"IPv{version}": family.report() for version, family in families.items()}

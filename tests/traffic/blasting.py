@@ -8,6 +8,7 @@ with blasting(host.netns("a"), host.netns("b"), "2000") as blast:
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -20,14 +21,14 @@ class Blast:
     """The sender's process."""
 
     def __init__(self, client: str, server: str, *words: str) -> None:
-        root = Path(__file__).parents[2]
+        tests = Path(__file__).parents[1]
         command = [sys.executable, str(Path(__file__).with_name("blast.py"))]
         self._process = subprocess.Popen(
             [*command, client, server, *words],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
-            env={"PYTHONPATH": str(root)},
+            env={**os.environ, "PYTHONPATH": f"{tests}:{tests.parent}"},
         )
         self.begun = json.loads(self._process.stdout.readline())["begun"]
 

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
 from harness import reaches
+from patience import patient
 
 from enforcer.compiler import compile_policy
 from enforcer.dataplane import Committed, namespaces, replace_all
@@ -95,7 +96,7 @@ class Host:
 
     def run(self, netns: str, *words: str, text: str | None = None) -> str:
         with entered(netns):
-            done = subprocess.run(words, input=text, capture_output=True, text=True, check=False, timeout=30)
+            done = subprocess.run(words, input=text, capture_output=True, text=True, check=False, timeout=patient(30))
         assert done.returncode == 0, f"{netns}: {' '.join(words)}: {done.stderr}"
         return done.stdout
 

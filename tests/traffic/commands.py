@@ -19,6 +19,7 @@ from typing import Any
 from byhand import Host
 from daemons import ROOT, Daemon, living
 from harness import groups, reaches
+from patience import patient
 
 from enforcer.dataplane.namespaces import entered
 
@@ -45,7 +46,7 @@ def enforcer(daemon: Daemon, *words: str, status: int = 0) -> str:
         env={**os.environ, "PYTHONPATH": str(ROOT), "ENFORCER_SOCKET": str(daemon.socket)},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=patient(60),
         check=False,
     )
     assert done.returncode == status, f"{words}: {done.returncode}\n{done.stdout}\n{done.stderr}\n{daemon.logged()}"

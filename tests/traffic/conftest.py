@@ -11,6 +11,8 @@ from textwrap import dedent
 
 import pytest
 from byhand import Host, by_hand
+from harness import ANSWER
+from patience import patient
 
 from enforcer.dataplane.namespaces import entered
 from enforcer.errors import UsageError
@@ -43,7 +45,7 @@ class TestLab:
 
     def probe_all(self, *questions: tuple[str, str, str]) -> tuple[Observation, ...]:
         asked = [(*endpoints(self.lab.policy, src, dst), parse_traffic(traffic)) for src, dst, traffic in questions]
-        return probe(self.lab, asked)
+        return probe(self.lab, asked, ANSWER)
 
     def blocked(self, *questions: tuple[str, str, str]) -> set[tuple[str, str, str]]:
         """Return which of the questions are not answered."""
@@ -53,7 +55,7 @@ class TestLab:
     def run(self, host: str, *command: str) -> str:
         """Run a command inside a host; it must succeed."""
         with entered(self.lab.netns(host)):
-            done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)
+            done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=patient(30))
         assert done.returncode == 0, f"{' '.join(command)}: {done.stderr}"
         return done.stdout
 

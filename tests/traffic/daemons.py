@@ -22,9 +22,11 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
+from patience import patient
+
 from enforcer.agent.faults import VARIABLE
 
-PATIENCE = 30.0 * float(os.environ.get("SLOWNESS", "1"))  # see scripts/vm-test
+PATIENCE = patient(30.0)
 ROOT = Path(__file__).parents[2]
 
 

@@ -21,10 +21,13 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from textwrap import dedent
 
+from patience import patient
+
 from enforcer.compiler import compile_policy
 from enforcer.dataplane import replace_all
 from enforcer.dataplane.namespaces import entered
 from enforcer.lab import lifecycle
+from enforcer.lab.probe.engine import DEFAULT_TIMEOUT
 from enforcer.model import Family, IPAddress, lab_layout, parse_policy
 
 HOSTS = """
@@ -44,8 +47,11 @@ ANY_IN = "{direction: ingress}, {direction: ingress, ethertype: IPv6}"
 _numbers = itertools.count(1)
 _AF = {4: socket.AF_INET, 6: socket.AF_INET6}
 _SO_RCVBUFFORCE = 33
-PATIENCE = 5.0 * float(os.environ.get("SLOWNESS", "1"))  # see scripts/vm-test
+PATIENCE = patient(5.0)
 """How long anything that must happen may take, in seconds."""
+
+ANSWER = patient(DEFAULT_TIMEOUT)
+"""How long a probe waits for its answer, in seconds."""
 
 
 def policy(*texts: str, hosts: str = HOSTS) -> str:
@@ -120,12 +126,12 @@ class Stand:
     def run(self, host: str, *words: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         """Run a command inside a host or router."""
         with entered(self.netns(host)):
-            return subprocess.run(words, capture_output=True, text=True, check=check, timeout=30)
+            return subprocess.run(words, capture_output=True, text=True, check=check, timeout=patient(30))
 
     def feed(self, host: str, *words: str, text: str) -> None:
         """Run a command that reads a text."""
         with entered(self.netns(host)):
-            subprocess.run(words, input=text, text=True, check=True, timeout=30)
+            subprocess.run(words, input=text, text=True, check=True, timeout=patient(30))
 
     def mac(self, host: str, interface: str = "eth0") -> str:
         """Return the MAC address of an interface."""
@@ -206,7 +212,7 @@ def reaches(sender: socket.socket, receiver: socket.socket, to: tuple[str, int],
     """Send one datagram and say whether it arrived; what is blocked has some packets' time to arrive."""
     data = data or os.urandom(12)
     sender.sendto(data, to)
-    deadline = time.monotonic() + 0.1
+    deadline = time.monotonic() + patient(0.1)
     while time.monotonic() < deadline:
         if any(data in packet for packet in drain(receiver)):
             return True
@@ -214,10 +220,10 @@ def reaches(sender: socket.socket, receiver: socket.socket, to: tuple[str, int],
     return False
 
 
-def connects(stand: Stand, client: str, server: str, port: int, family: Family = 4, patience: float = 0.15) -> bool:
+def connects(stand: Stand, client: str, server: str, port: int, family: Family = 4) -> bool:
     """Say whether a TCP connection to a listening port opens."""
     made = stand.socket(client, _AF[family], socket.SOCK_STREAM)
-    made.settimeout(patience)
+    made.settimeout(patient(0.15))
     try:
         made.connect((stand.address(server, family), port))
     except TimeoutError:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 from harness import ANY_IN, OUT, Stand, connects, groups, policy, reaches, received, standing
+from patience import patient
 from streams import Stream, pumping, tcp
 
 from enforcer.model import Family
@@ -53,7 +54,7 @@ def fresh(stand: Stand) -> None:
 
 def opens(stand: Stand, address: str, port: int, client: str = "ecs-a") -> bool:
     made = stand.socket(client, socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_STREAM)
-    made.settimeout(0.15)
+    made.settimeout(patient(0.15))
     try:
         made.connect((address, port))
     except TimeoutError:

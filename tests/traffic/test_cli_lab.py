@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from patience import patient
 
 from enforcer.dataplane import libnftables, namespaces
 
@@ -33,7 +34,7 @@ ecs:
 
 def enforcer(*arguments: str, status: int = 0) -> str:
     done = subprocess.run(
-        [sys.executable, "-m", "enforcer", *arguments], capture_output=True, text=True, check=False, timeout=60
+        [sys.executable, "-m", "enforcer", *arguments], capture_output=True, text=True, check=False, timeout=patient(60)
     )
     assert done.returncode == status, f"{arguments}: {done.returncode}\n{done.stdout}\n{done.stderr}"
     assert "Traceback" not in done.stderr

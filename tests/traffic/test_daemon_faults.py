@@ -20,6 +20,7 @@ from blasting import Blast, blasting
 from byhand import Host
 from daemons import Daemon, Refused, living
 from harness import ANY_IN, OUT, groups, reaches, until
+from patience import patient
 
 from enforcer.agent.faults import STEPS
 
@@ -235,7 +236,7 @@ def test_deaf_for_a_while_it_looks_at_everything_again(host: Host, daemon: Daemo
     host.unplug("a")
     host.plug("a")
     daemon.process.send_signal(signal.SIGCONT)
-    until(lambda: daemon.logged("repaired"), "it repairs what it did not hear of", 20)
+    until(lambda: daemon.logged("repaired"), "it repairs what it did not hear of", patient(20))
     until(lambda: daemon.nic("ecs-a") == "in force", "and attaches what came")
     assert "notices were lost" in daemon.logged("repaired")[0]["what"]
     until(lambda: probed(host), "it passes")
@@ -285,7 +286,7 @@ def test_a_storm_of_foreign_changes_ends_in_order(host: Host, daemon: Daemon) ->
     script = "".join(f"nft {' '.join(FOREIGN[turn % 2])} 2>/dev/null;" for turn in range(HUNDRED))
     storm = subprocess.Popen(["ip", "netns", "exec", host.router, "sh", "-c", script])
     daemon.apply(first(host))
-    storm.wait(60)
+    storm.wait(patient(60))
     until(lambda: not probed(host), "denied again")
     until(lambda: daemon.status()["namespaces"][0]["state"] == "in force", "in force")
     daemon.apply(second(host))

@@ -15,6 +15,7 @@ import pytest
 from byhand import Host, passes
 from daemons import ROOT, Daemon, living
 from harness import ANY_IN, OUT, drain, groups, until
+from patience import patient
 
 from enforcer.dataplane.namespaces import entered
 
@@ -32,7 +33,7 @@ def daemon(host: Host, tmp_path: Path) -> Iterator[Daemon]:
 
 
 def waits(daemon: Daemon, name: str, state: str) -> None:
-    until(lambda: daemon.nic(name) == state, f"{name} is {state}", 10)
+    until(lambda: daemon.nic(name) == state, f"{name} is {state}", patient(10))
 
 
 def vm_started(host: Host) -> int:
@@ -129,7 +130,7 @@ def test_many_interfaces_at_once_are_all_attached(host: Host, daemon: Daemon) ->
     def states() -> set[str]:
         return {each["state"] for each in daemon.status()["nics"]}
 
-    until(lambda: states() == {"in force"}, "all are in force", 20)
+    until(lambda: states() == {"in force"}, "all are in force", patient(20))
     assert passes(host, "a", "b")
 
 
@@ -159,7 +160,7 @@ def test_a_host_that_boots_has_its_nics_closed_until_the_daemon_attaches_them(ho
 def boots(daemon: Daemon) -> int:
     """Run `enforcer boot` on a daemon's state."""
     words = [sys.executable, "-m", "enforcer", "boot", "--state-dir", str(daemon.state)]
-    done = subprocess.run(words, capture_output=True, text=True, check=False, cwd=ROOT, timeout=60)
+    done = subprocess.run(words, capture_output=True, text=True, check=False, cwd=ROOT, timeout=patient(60))
     assert "revision 1 is in force" in done.stderr
     return done.returncode
 
@@ -179,6 +180,6 @@ def test_a_host_that_boots_with_a_damaged_store_has_the_copy_of_what_was_in_forc
 def test_a_boot_without_a_store_ends_with_a_reason(tmp_path: Path) -> None:
     (tmp_path / "store.db").write_bytes(b"")
     words = [sys.executable, "-m", "enforcer", "boot", "--state-dir", str(tmp_path)]
-    done = subprocess.run(words, capture_output=True, text=True, check=False, cwd=ROOT, timeout=60)
+    done = subprocess.run(words, capture_output=True, text=True, check=False, cwd=ROOT, timeout=patient(60))
     assert done.returncode == 4
     assert "store.db: is damaged" in done.stderr

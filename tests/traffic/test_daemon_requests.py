@@ -12,6 +12,7 @@ from byhand import Host, passes
 from commands import document, enforcer
 from daemons import Daemon, living
 from harness import ANY_IN, OUT, groups, until
+from patience import patient
 
 pytestmark = [pytest.mark.traffic, pytest.mark.timeout(120)]
 
@@ -68,7 +69,7 @@ def test_what_is_not_confirmed_goes_back_also_if_the_daemon_is_killed_meanwhile(
     daemon.kill()
     assert passes(host, "b", "a"), "rules stay"
     daemon.start()
-    until(lambda: document(daemon, "history")["head"] == 3, "it went back", 30)
+    until(lambda: document(daemon, "history")["head"] == 3, "it went back", patient(30))
     until(lambda: document(daemon, "history")["revisions"][0]["outcome"] == "in_force", "in force")
     assert not passes(host, "b", "a")
     assert passes(host, "a", "b")
@@ -124,7 +125,7 @@ def test_a_thousand_edits_of_several_clients_come_in_order_and_none_is_lost(host
 
     def adding(who: int) -> None:
         transport = httpx.HTTPTransport(uds=str(daemon.socket))
-        with httpx.Client(transport=transport, base_url="http://enforcer/v1", timeout=60) as client:
+        with httpx.Client(transport=transport, base_url="http://enforcer/v1", timeout=patient(60)) as client:
             for number in range(125):
                 entry = f"10.{100 + who}.0.{number}"
                 answer = client.post("/address_groups/crowd/entries", json={"entries": [entry]}).json()
@@ -135,7 +136,7 @@ def test_a_thousand_edits_of_several_clients_come_in_order_and_none_is_lost(host
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(90)
+        thread.join(patient(90))
     assert sorted(learned.values()) == list(range(3, 1003))
     policy = document(daemon, "show")["policy"]
     in_order = sorted(learned, key=lambda entry: learned[entry])
@@ -154,7 +155,7 @@ def test_the_daemon_refuses_to_be_bypassed(host: Host, daemon: Daemon) -> None:
 def test_the_daemon_says_what_a_policy_would_change(host: Host, daemon: Daemon) -> None:
     enforcer(daemon, "apply", "a-to-b.yaml")
     transport = httpx.HTTPTransport(uds=str(daemon.socket))
-    with httpx.Client(transport=transport, base_url="http://enforcer/v1", timeout=60) as client:
+    with httpx.Client(transport=transport, base_url="http://enforcer/v1", timeout=patient(60)) as client:
         said = client.post("/plan", content=(daemon.directory / "open.yaml").read_bytes())
     assert said.status_code == 200, said.text
     assert said.json()["cells"], "b reaches a"

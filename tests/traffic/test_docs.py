@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from patience import patient
 
 pytestmark = pytest.mark.traffic
 
@@ -58,7 +59,7 @@ def test_every_command_of_a_document_runs(document: Path, clone: Path) -> None:
             env=environment,
             capture_output=True,
             text=True,
-            timeout=300,
+            timeout=patient(300),
             check=False,
         )
         assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"

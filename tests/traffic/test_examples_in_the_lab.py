@@ -12,7 +12,7 @@ from ipaddress import ip_address
 
 import pytest
 from examples_catalogue import NAMES, Expectation, expectations_of, policy_of, text_of, traffics_of
-from harness import Stand, standing
+from harness import ANSWER, Stand, standing
 
 from enforcer.compiler import compile_policy
 from enforcer.dataplane import clear, replace_all
@@ -35,7 +35,7 @@ def probed(stand: Stand, *questions: tuple[str, str, Traffic]) -> tuple[Observat
     """Make one attempt for each question (who, whom, what), side by side."""
     targets, policy = Targets(stand.lab), stand.lab.policy
     attempts = [targets.attempt(endpoint(policy, src), endpoint(policy, dst), what) for src, dst, what in questions]
-    return observe(attempts)
+    return observe(attempts, ANSWER)
 
 
 def surprises(stand: Stand, expectations: tuple[Expectation, ...]) -> list[str]:

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from byhand import Host, passes
 from harness import ANY_IN, OUT, groups, reaches, until
+from patience import patient
 
 from enforcer.compiler import compile_policy
 from enforcer.dataplane import clear, replace_all
@@ -93,7 +94,7 @@ def test_rules_stay_when_the_process(host: Host, end: str) -> None:
     assert process.stdout.readline() == "in force\n"
     if end == "is killed":
         process.send_signal(signal.SIGKILL)
-    process.wait(timeout=10)
+    process.wait(timeout=patient(10))
     process.stdout.close()
     assert passes(host, "a", "b")
     assert not passes(host, "b", "a")
@@ -125,7 +126,7 @@ def test_a_process_that_is_killed_while_it_changes_rules_leaves_one_policy_or_th
             assert process.stdout.readline() == ".\n"
         time.sleep(delay)  # the instant is what is tried
         process.kill()
-        process.wait(timeout=10)
+        process.wait(timeout=patient(10))
         process.stdout.close()
         assert passes(host, "a", "b"), f"killed after {delay} s"
         assert not passes(host, "b", "a"), f"killed after {delay} s"

@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
+from patience import patient
 
 from enforcer.dataplane import namespaces
 from enforcer.dataplane.namespaces import entered
@@ -66,7 +67,7 @@ def test_down_ends_what_still_runs_inside(labs):
     with entered(lab.lab.netns("ecs-a")):
         program = subprocess.Popen(["sleep", "600"])
     lifecycle.down(lab.name)
-    assert program.wait(5) == -signal.SIGTERM
+    assert program.wait(patient(5)) == -signal.SIGTERM
     assert leftovers(lab.name) == ()
 
 
@@ -149,7 +150,7 @@ def test_an_interrupted_up_takes_everything_away(labs, sign):
         assert len(namespaces.names(f"{name}-")) == 5
         os.kill(program.pid, sign)
         os.kill(program.pid, sign)  # an impatient second one changes nothing
-        assert program.wait(10) != 0
+        assert program.wait(patient(10)) != 0
     assert leftovers(name) == ()
 
 
@@ -183,11 +184,11 @@ def connected(lab, client: str, server: str, address: str) -> tuple[socket.socke
         listener = socket.create_server(("0.0.0.0", 0))
     with entered(lab.lab.netns(client)):
         near = socket.socket()
-    near.settimeout(5)
+    near.settimeout(patient(5))
     near.connect((address, listener.getsockname()[1]))
     far, _ = listener.accept()
     listener.close()
-    far.settimeout(5)
+    far.settimeout(patient(5))
     return near, far
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import socket
 
 import pytest
-from harness import Stand, standing
+from harness import ANSWER, PATIENCE, Stand, standing
 
 from enforcer.dataplane.namespaces import entered
 from enforcer.lab.probe import observe
@@ -63,7 +63,7 @@ def wrong(stand: Stand, *questions: tuple[str, str, str]) -> list[str]:
     targets, policy = Targets(stand.lab), stand.lab.policy
     asked = [(*endpoints(policy, src, dst), parse_traffic(what)) for src, dst, what in questions]
     expected = [explain(policy, *each) for each in asked]
-    found = observe([targets.attempt(*each) for each in asked])
+    found = observe([targets.attempt(*each) for each in asked], ANSWER)
     return [
         f"{' '.join(question)}: expected {each.verdict} ({each.reason}), observed: {seen.detail}"
         for question, each, seen in zip(questions, expected, found, strict=True)
@@ -75,7 +75,7 @@ def reached(stand: Stand, *questions: tuple[str, str, str]) -> list[bool]:
     """Probe and say what got through."""
     targets, policy = Targets(stand.lab), stand.lab.policy
     asked = [(*endpoints(policy, src, dst), parse_traffic(what)) for src, dst, what in questions]
-    return [seen.reached for seen in observe([targets.attempt(*each) for each in asked])]
+    return [seen.reached for seen in observe([targets.attempt(*each) for each in asked], ANSWER)]
 
 
 def seen_source(stand: Stand, client: str, server: str) -> str:
@@ -85,8 +85,8 @@ def seen_source(stand: Stand, client: str, server: str) -> str:
     with entered(stand.netns(client)):
         connection = socket.socket()
     with listener, connection:
-        listener.settimeout(5)
-        connection.settimeout(5)
+        listener.settimeout(PATIENCE)
+        connection.settimeout(PATIENCE)
         connection.connect((stand.address(server), 4000))
         accepted, peer = listener.accept()
         accepted.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from harness import PATIENCE
 
 from enforcer.lab.probe import Observation
 
@@ -164,8 +165,8 @@ def seen_source(lab, server: str, client: str, address: str, port: int = 4000, t
     with entered(lab.lab.netns(client)):
         connection = socket.socket()
     with listener, connection:
-        listener.settimeout(5)
-        connection.settimeout(5)
+        listener.settimeout(PATIENCE)
+        connection.settimeout(PATIENCE)
         connection.connect((address, port))
         accepted, peer = listener.accept()
         accepted.close()

@@ -13,6 +13,7 @@ from byhand import Host
 from commands import RULES, apply, hits, send
 from daemons import Daemon
 from harness import groups, reaches, until
+from patience import patient
 
 from enforcer.dataplane.namespaces import entered
 
@@ -33,7 +34,7 @@ def running(host: Host, directory: Path, config: str = LISTEN) -> AbstractContex
 def page(host: Host, daemon: Daemon) -> dict[str, float]:
     """Read all counters anew, and return the page as whoever collects metrics gets it."""
     hits(daemon)
-    with entered(host.router), urllib.request.urlopen("http://127.0.0.1:9567/metrics", timeout=10) as answer:
+    with entered(host.router), urllib.request.urlopen("http://127.0.0.1:9567/metrics", timeout=patient(10)) as answer:
         lines = [line for line in answer.read().decode().splitlines() if not line.startswith("#")]
     return {key: float(value) for key, value in (each.rsplit(" ", 1) for each in lines)}
 

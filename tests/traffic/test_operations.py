@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 from daemons import PATIENCE
 from harness import until
+from patience import patient
 from scratch import Scratch
 
 from enforcer.agent.config import Config
@@ -80,7 +81,7 @@ def test_every_command_runs_and_prints_what_is_shown(host: dict[str, str], docum
             env=host,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=patient(60),
             check=False,
         )
         assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"

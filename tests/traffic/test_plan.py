@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 from harness import Stand, drain, reaches, standing
+from patience import patient
 from streams import Stream, gre, pumping, tcp, udp
 
 from enforcer.agent.plan import document, plan, seen
@@ -185,7 +186,7 @@ class Ping:
         total = checksum(b"\x08\0\0\0" + content)
         answer = struct.pack("!BBH", 0, 0, checksum(b"\0\0\0\0" + content)) + content
         self.socket.sendto(b"\x08\0" + struct.pack("!H", total) + content, (self._stand.address(self._to), 0))
-        deadline = time.monotonic() + 0.15
+        deadline = time.monotonic() + patient(0.15)
         while time.monotonic() < deadline:
             if any(answer in packet for packet in drain(self.socket)):
                 return True

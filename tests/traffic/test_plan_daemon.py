@@ -13,6 +13,7 @@ import pytest
 from byhand import Host
 from daemons import Daemon, living
 from harness import ANY_IN, OUT, groups, reaches
+from patience import patient
 
 pytestmark = pytest.mark.traffic
 
@@ -35,7 +36,7 @@ def enforcer(daemon: Daemon, *words: str, text: str, status: int) -> str:
         text=True,
         check=False,
         env={**os.environ, "ENFORCER_SOCKET": str(daemon.socket)},
-        timeout=60,
+        timeout=patient(60),
     )
     assert done.returncode == status, done.stdout + done.stderr
     return done.stdout

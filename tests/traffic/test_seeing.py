@@ -15,6 +15,7 @@ from byhand import Host
 from commands import RULES, apply, document, enforcer, hits, running, send
 from daemons import ROOT, Daemon
 from harness import groups, until
+from patience import patient
 
 pytestmark = [pytest.mark.traffic, pytest.mark.timeout(120)]
 
@@ -98,10 +99,10 @@ def test_a_trace_tells_flows_as_they_are_judged_and_ends_with_its_client(host: H
                 lines.extend(json.loads(line) for line in tracing.stdout.readlines())
                 return any(line["protocol"] == f"udp/{port}" for line in lines)
 
-            until(lambda: told(80), "a flow is told", patience=15)
+            until(lambda: told(80), "a flow is told", patience=patient(15))
             until(lambda: told(99), "a denied one, too")
             tracing.send_signal(signal.SIGINT)
-            assert tracing.wait(10) == 0
+            assert tracing.wait(patient(10)) == 0
         accepted, denied = (next(line for line in lines if line["protocol"] == f"udp/{port}") for port in (80, 99))
         assert (accepted["verdict"], accepted["nic"], accepted["rule"]) == ("accepted", "ecs-b", "web")
         assert (denied["verdict"], denied["nic"], denied["rule"]) == ("denied", "ecs-b", "")

@@ -6,6 +6,7 @@ import socket
 from typing import Any
 
 import pytest
+from patience import patient
 
 from enforcer.cli.lab import enforcement
 from enforcer.dataplane.namespaces import entered
@@ -29,7 +30,7 @@ def udp(lab: Any, host: str, port: int = 0) -> socket.socket:
     with entered(lab.lab.netns(host)):
         opened = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     opened.bind(("", port))
-    opened.settimeout(0.5)
+    opened.settimeout(patient(0.5))
     return opened
 
 

@@ -15,6 +15,7 @@ import pytest
 from byhand import Host, passes
 from daemons import ROOT, Daemon
 from harness import ANY_IN, OUT, groups, until
+from patience import patient
 
 pytestmark = pytest.mark.traffic
 
@@ -60,7 +61,7 @@ def test_a_boot_that_may_not_enter_a_namespace_loads_the_others_and_names_it(hos
     assert passes(host, "b", "a"), "nothing is in force"
     words = [sys.executable, "-m", "enforcer", "boot", "--state-dir", str(daemon.state), "--json"]
     done = subprocess.run(
-        [*within(host), *CONFINED, *words], capture_output=True, text=True, check=False, cwd=ROOT, timeout=60
+        [*within(host), *CONFINED, *words], capture_output=True, text=True, check=False, cwd=ROOT, timeout=patient(60)
     )
     assert done.returncode == 4, done.stderr
     assert f"network namespace {host.netns('o')}: cannot be entered (setns: Operation not permitted)" in done.stderr
@@ -94,4 +95,8 @@ def test_a_daemon_that_may_not_enter_a_namespace_has_the_others_in_force_and_nam
     daemon.stop()
     daemon.before = within(host)
     daemon.start()
-    until(lambda: "table inet enforcer" in host.run(host.netns("o"), "nft", "list", "tables"), "allowed, it enters", 10)
+    until(
+        lambda: "table inet enforcer" in host.run(host.netns("o"), "nft", "list", "tables"),
+        "allowed, it enters",
+        patient(10),
+    )
