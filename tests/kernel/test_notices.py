@@ -14,6 +14,7 @@ from enforcer import dataplane
 from enforcer.agent.events.listener import Listener
 from enforcer.agent.events.mailbox import Event, LinksChanged, Mailbox, TablesTouched
 from enforcer.dataplane import namespaces, notices
+from enforcer.dataplane.hearing.nflog import DenialSocket
 from enforcer.dataplane.namespaces import entered
 from enforcer.dataplane.notices import Generation, Gone, Link, LinkSocket, Overrun, TableSocket
 from enforcer.errors import SystemRefused
@@ -148,3 +149,14 @@ def test_who_changed_our_tables_is_told_before_what_interface_came_at_the_same_t
     assert isinstance(found[0], TablesTouched)
     assert isinstance(found[1], LinksChanged)
     assert failures == []
+
+
+def test_what_hears_of_denied_packets_has_a_number_that_no_other_socket_had(scratch: Scratch):
+    """The kernel takes a group away from whoever has the number of a socket that is closed, and may be late with it."""
+    numbers = set()
+    for _ in range(3):
+        with DenialSocket(scratch.name, 5371):
+            group, number, *_ = scratch.run("cat", "/proc/net/netfilter/nfnetlink_log").split()
+        assert (group, int(number) > 1 << 22) == ("5371", True), "not the number of a process"
+        numbers.add(number)
+    assert len(numbers) == 3

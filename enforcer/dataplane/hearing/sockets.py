@@ -8,6 +8,7 @@ It never blocks once it is open. Must not know: what the kernel tells of, and wh
 
 from __future__ import annotations
 
+import random
 import socket
 from typing import Final, Self
 
@@ -15,6 +16,14 @@ from enforcer.dataplane.namespaces import entered
 
 _RCVBUFFORCE: Final = 33
 _SOL_NETLINK, _ADD_MEMBERSHIP = 270, 1
+_NUMBERS: Final = range(1 << 23, 1 << 31)
+"""Numbers for sockets that hear: neither a process has one of them, nor does the kernel choose one.
+
+Its choice would be the process's number, which a socket that is being closed may have had: it is free before those hear
+of the closing who end what belongs to it, and all they know is the number (`NETLINK_URELEASE`). Where nf_tables hears
+of it before nfnetlink_log does, as on Debian, tens of milliseconds lie between (`closing`). Whoever took the number
+meanwhile to listen to an NFLOG group would lose the group, and never hear of that.
+"""
 
 
 class Hearing:
@@ -25,7 +34,7 @@ class Hearing:
             self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, protocol)
         try:
             self._socket.setsockopt(socket.SOL_SOCKET, _RCVBUFFORCE, room)
-            self._socket.bind((0, 0))  # a socket without a number would be taken for the sender itself
+            self._socket.bind((random.choice(_NUMBERS), 0))
             self._begin()
             self._socket.setblocking(False)
         except OSError:
