@@ -124,7 +124,7 @@ def told(done: dict[str, Any], *, as_json: bool) -> None:
         output.emit(done)
         return
     for warning in done["warnings"]:
-        output.note(f"warning: {warning['text']}")
+        output.warn(warning["text"], warning["code"])
     if done["reason"]:
         output.note(f"note: {done['reason']}")
     if done.get("summary"):

@@ -10,13 +10,12 @@ from enforcer.cli import output
 from enforcer.cli.client import alone, changing, socket_option
 from enforcer.cli.commands import FILE
 from enforcer.cli.offline import POLICY
-from enforcer.cli.policies import load_policy
+from enforcer.cli.policies import load_policy, load_with_warnings
 from enforcer.cli.revisions import Applying, send
 from enforcer.compiler import compile_policy
 from enforcer.dataplane import Committed, clear, replace_all
 from enforcer.errors import UsageError
-from enforcer.model import advice, host_layout, unsilenced
-from enforcer.semantics import not_in_effect
+from enforcer.model import host_layout
 
 
 @click.command("apply")
@@ -59,12 +58,10 @@ def apply_command(
 
 def _load(policy: str, *, require: bool, as_json: bool) -> None:
     """Put a policy in force by ourselves, once."""
-    loaded, _ = load_policy(policy)
+    loaded, _ = load_with_warnings(policy)
     layout = host_layout(loaded)
     if not layout.namespaces:
         raise UsageError(f"{policy}: no NIC names an `interface`, so there is nothing to enforce here; try `lab up`")
-    for warning in unsilenced(loaded, (*not_in_effect(loaded), *advice(loaded))):
-        output.note(f"warning: {warning}")
     committed = replace_all(compile_policy(loaded, layout), require=require)
     for each in committed:
         for interface in each.absent:

@@ -14,7 +14,7 @@ import click
 from enforcer.cli import output
 from enforcer.cli.commands import Group
 from enforcer.cli.offline import POLICY
-from enforcer.cli.policies import load_policy, traffics_of
+from enforcer.cli.policies import load_with_warnings, traffics_of
 from enforcer.compiler import compile_policy
 from enforcer.dataplane import replace_all
 from enforcer.dataplane.namespaces import entered
@@ -23,8 +23,8 @@ from enforcer.lab import lifecycle
 from enforcer.lab.lifecycle import Lab
 from enforcer.lab.probe import DEFAULT_TIMEOUT, probe
 from enforcer.lab.state import known
-from enforcer.model import Action, Policy, advice, endpoint, endpoints, lab_layout, parse_traffic, unsilenced
-from enforcer.semantics import matrix, not_in_effect
+from enforcer.model import Action, Policy, endpoint, endpoints, lab_layout, parse_traffic
+from enforcer.semantics import matrix
 
 NAME = click.option("--name", metavar="LAB", help="Which lab (default: the only one running, else `lab`).")
 TIMEOUT = click.option(
@@ -60,8 +60,7 @@ def up(policy: str, name: str | None, as_json: bool) -> None:
     \b
     Example:  enforcer lab up examples/figure-2.yaml --name figure2
     """
-    loaded, text = load_policy(policy)
-    warn(loaded)
+    loaded, text = load_with_warnings(policy)
     chosen = name or "lab"
     with output.progress() as report:
         built = lifecycle.up(loaded, chosen, text.decode(), enforcement(loaded, chosen), report)
@@ -80,8 +79,7 @@ def apply(policy: str, name: str | None, as_json: bool) -> None:
     \b
     Example:  enforcer lab apply examples/figure-4.yaml
     """
-    loaded, text = load_policy(policy)
-    warn(loaded)
+    loaded, text = load_with_warnings(policy)
     chosen = chosen_lab(name)
     with output.progress() as report:
         changed = lifecycle.apply(loaded, chosen, text.decode(), enforcement(loaded, chosen), report)
@@ -254,12 +252,6 @@ def enforcement(policy: Policy, name: str) -> Callable[[], None]:
         replace_all(program, require=True)
 
     return enforce
-
-
-def warn(policy: Policy) -> None:
-    """Print a policy's warnings."""
-    for warning in unsilenced(policy, (*not_in_effect(policy), *advice(policy))):
-        output.note(f"warning: {warning}")
 
 
 def tell(running: Lab, *, as_json: bool) -> None:

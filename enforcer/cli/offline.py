@@ -43,13 +43,12 @@ def check(policy: str, as_json: bool) -> None:
     Example:  enforcer check examples/figure-1.yaml
     """
     loaded, position = load_with_positions(policy)
-    shown = unsilenced(loaded, (*not_in_effect(loaded), *advice(loaded), *lint(loaded)))
-    warnings = [replace(each, line=position.lines.of_place(each.where)) for each in shown]
+    warnings = position.lines.on(unsilenced(loaded, (*not_in_effect(loaded), *advice(loaded), *lint(loaded))))
     if as_json:
         output.emit({"valid": True, "errors": [], "warnings": [output.problem_document(w) for w in warnings]})
         return
     for warning in warnings:
-        output.note(f"warning: {warning} [{warning.code}]")
+        output.warn(str(warning), warning.code)
     counts = _count(loaded.security_groups, "security group"), _count(loaded.nics(), "NIC"), _count(warnings, "warning")
     click.echo(f"{policy}: valid; {', '.join(counts)}")
 

@@ -102,6 +102,11 @@ def note(text: str) -> None:
     click.echo(text, err=True)
 
 
+def warn(text: str, code: str) -> None:
+    """Warn a person; the code is what a policy may silence, and what docs/policy.md explains."""
+    note(f"warning: {text} [{code}]")
+
+
 @contextmanager
 def progress() -> Iterator[Callable[[str, int, int], None]]:
     """Show what is being done, how much of it is, and how much there is; silent when nobody watches."""

@@ -14,7 +14,7 @@ from enforcer.cli import output
 from enforcer.cli.client import Client, socket_option
 from enforcer.cli.commands import FILE
 from enforcer.cli.offline import layout_for
-from enforcer.cli.policies import load_policy, read_policy
+from enforcer.cli.policies import load_policy, read_policy, rejecting
 from enforcer.errors import SystemRefused, UsageError
 
 NO_ROOT = "that needs root; without it, connection tracking cannot be read"
@@ -44,7 +44,9 @@ def plan_command(
     if against is None and not first:
         if lab is not None or host:
             raise UsageError("--lab and --host are for --against and --first; the daemon knows its host")
-        told = Client(socket).ask("POST", "/plan", content=read_policy(policy))
+        content = read_policy(policy)
+        with rejecting(policy):
+            told = Client(socket).ask("POST", "/plan", content=content)
     else:
         told = _offline(policy, against, lab, host=host)
     if as_json:

@@ -7,8 +7,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from enforcer.answers import Position
+from enforcer.cli import output
 from enforcer.errors import PolicyError, Problem
-from enforcer.model import Policy, Traffic, parse_policy, parse_traffic, parse_with_lines
+from enforcer.model import (
+    Policy,
+    Traffic,
+    advice,
+    parse_policy,
+    parse_traffic,
+    parse_with_data,
+    parse_with_lines,
+    unsilenced,
+)
+from enforcer.semantics import not_in_effect
 
 MOST_BYTES = 64 * 1024 * 1024
 MOST_TRAFFICS = 8
@@ -20,20 +31,31 @@ def load_policy(path: str) -> tuple[Policy, bytes]:
     Raises PolicyError, also for a file that cannot be read, is a directory or is larger than 64 MiB.
     """
     text = read_policy(path)
-    with _rejecting(path):
+    with rejecting(path):
         return parse_policy(text, source=path), text
+
+
+def load_with_warnings(path: str) -> tuple[Policy, bytes]:
+    """Read and parse a policy file like `load_policy`, and print the warnings about what is going to be enforced."""
+    text = read_policy(path)
+    with rejecting(path):
+        policy, _, lines = parse_with_data(text, source=path)
+    warned = unsilenced(policy, (*not_in_effect(policy), *advice(policy)))
+    for warning in lines().on(warned) if warned else ():
+        output.warn(str(warning), warning.code)
+    return policy, text
 
 
 def load_with_positions(path: str) -> tuple[Policy, Position]:
     """Read and parse a policy file like `load_policy`; returns it with where its rules stand."""
     text = read_policy(path)
-    with _rejecting(path):
+    with rejecting(path):
         policy, lines = parse_with_lines(text, source=path)
     return policy, Position("" if path == "-" else path, lines)
 
 
 @contextmanager
-def _rejecting(path: str) -> Iterator[None]:
+def rejecting(path: str) -> Iterator[None]:
     """Name the file to which the errors belong: a command may have several."""
     try:
         yield

@@ -13,7 +13,7 @@ import click
 
 from enforcer.cli import output
 from enforcer.cli.client import Client, changing, socket_option, told
-from enforcer.cli.policies import read_policy
+from enforcer.cli.policies import read_policy, rejecting
 
 REVISION = click.IntRange(min=0)
 
@@ -33,7 +33,8 @@ def send(asked: Applying, *, socket: str, as_json: bool) -> None:
     """Have the daemon put a policy file in force, and say in which revision it is."""
     content = read_policy(asked.policy)
     query = {key: value for key, value in asdict(asked).items() if key != "policy" and value is not False}
-    done = Client(socket).change("PUT", "/policy", content=content, **query)
+    with rejecting(asked.policy):
+        done = Client(socket).change("PUT", "/policy", content=content, **query)
     told(done, as_json=as_json)
     if done["confirm_within"] and not as_json:
         output.note(f"note: it goes back in {done['confirm_within']:.0f} s, unless you run `enforcer confirm`")

@@ -45,7 +45,7 @@ def _show_status(found: dict[str, Any]) -> None:
     if last:
         click.echo(f"repairs: {found['repairs']['count']}, the last one {_time(last['at'])}: {last['what']}")
     for warning in found["warnings"]:
-        click.echo(f"warning: {warning['where']}: {warning['message']}")
+        click.echo(f"warning: {warning['where']}: {warning['message']} [{warning['code']}]")
     for error in found["errors"]:
         click.echo(f"error: {_time(error['at'])}: {error['what']}: {error['why']}")
 

@@ -10,7 +10,7 @@ and takes objects that were validated before as they are. Example: `parse_policy
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
 from typing import Any
 
@@ -77,10 +77,13 @@ def parse_with_lines(text: str | bytes, *, source: str = "policy") -> tuple[Poli
     return _policy(draft), lines_of(document, draft)
 
 
-def parse_with_data(text: str | bytes, *, source: str = "policy") -> tuple[Policy, dict[str, Any]]:
-    """Return what `parse_policy` does, and the plain data that the text wrote."""
-    _, draft = _sound(read(text), source, {})
-    return _policy(draft), draft.source
+def parse_with_data(text: str | bytes, *, source: str = "policy") -> tuple[Policy, dict[str, Any], Callable[[], Lines]]:
+    """Return what `parse_policy` does, the plain data that the text wrote, and what tells the lines, if asked.
+
+    A text that was read the quick way (`plain`) is read once more for its lines.
+    """
+    document, draft = _sound(read(text), source, {})
+    return _policy(draft), draft.source, lambda: lines_of(document, draft)
 
 
 def parse_data(data: dict[str, Any], known: Known) -> Policy:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from click.testing import CliRunner, Result
 from serving import REGION, Served, served
 
@@ -64,6 +65,38 @@ def test_apply_shows_all_that_is_wrong_with_a_policy_and_has_exit_status_3(daemo
     errors = document("apply", "policy.yaml", status=3)["errors"]
     assert [each["line"] for each in errors] == [3, 4]
     enforcer("apply", "absent.yaml", status=3)
+
+
+def test_what_is_wrong_with_a_policy_names_the_file_as_check_does(daemon: Served):
+    Path("policy.yaml").write_text("version: 1\nvpc: []\n")
+    for words in (("apply", "policy.yaml"), ("plan", "policy.yaml"), ("check", "policy.yaml")):
+        found = enforcer(*words, status=3).stderr.splitlines()
+        assert found[-1] == "note: policy.yaml is rejected whole, for this error"
+        assert len(found) == 2
+        assert document(*words, status=3)["notes"] == ["policy.yaml is rejected whole, for this error"]
+
+
+COSTLY = "limits: {costly_rules: 1}\n" + REGION.replace("{name: a, subnet", "{name: a, type: S1.x, subnet").replace(
+    "remote_address_group: office}", "remote_address_group: office}, {id: C, direction: ingress, remote_group: db}"
+)
+
+
+def test_warnings_of_apply_have_the_form_that_check_gives_them(daemon: Served):
+    """S9, S10: with the line and the code, also where no daemon is asked, and in a lab."""
+    for text in (COSTLY, json.dumps(yaml.safe_load(COSTLY), indent=1)):
+        Path("policy.yaml").write_text(text)
+        found = enforcer("check", "policy.yaml").stderr.splitlines()
+        wanted = [line for line in found if line.endswith(("[quota]", "[ecs-type]"))]
+        assert {line.split()[-1] for line in wanted} == {"[quota]", "[ecs-type]"}
+        assert all(line.startswith("warning: line ") for line in wanted)
+        for status, words in (
+            (0, ("apply", "policy.yaml")),
+            (2, ("apply", "policy.yaml", "--without-daemon", "--socket", "nowhere")),
+            (2, ("lab", "up", "policy.yaml", "--name", "no lab")),
+        ):
+            assert enforcer(*words, status=status).stderr.splitlines()[: len(wanted)] == wanted
+        told = document("apply", "policy.yaml")["warnings"]
+        assert [f"warning: {each['text']} [{each['code']}]" for each in told] == wanted
 
 
 def test_what_the_kernel_refuses_has_exit_status_4_and_its_reason(daemon: Served):

@@ -11,6 +11,7 @@ POST /confirm       keep what waits to be confirmed
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
@@ -34,7 +35,7 @@ from enforcer.agent.edits import Edit
 from enforcer.agent.resources import difference, document_of, resources_of
 from enforcer.agent.store import Outcome
 from enforcer.errors import UsageError
-from enforcer.model import Policy, advice, host_layout, parse_with_data, unsilenced
+from enforcer.model import Lines, Policy, advice, host_layout, parse_with_data, unsilenced
 from enforcer.semantics import not_in_effect
 
 router = APIRouter(tags=["policy"])
@@ -45,15 +46,20 @@ POLICY_FILE: dict[str, Any] = {
         "content": {"application/yaml": {"schema": {"type": "string"}}},
     }
 }
+MOST_WITH_LINES = 4 * 1024 * 1024
+"""Bytes of a policy file whose warnings have their lines: a larger one is a program's, and finding them takes long."""
 MANY = 500
 """After a change of more resources than this, the memory is another one."""
 
 
-def read(text: bytes) -> tuple[Policy, dict[str, str]]:
-    """Return a policy file's meaning on this host, and its resources; raise PolicyError with all that is wrong."""
-    policy, data = parse_with_data(text)
+def read(text: bytes) -> tuple[Policy, dict[str, str], Callable[[], Lines]]:
+    """Return a policy file's meaning on this host, its resources, and what tells its lines.
+
+    Raise PolicyError with all that is wrong.
+    """
+    policy, data, lines = parse_with_data(text)
     host_layout(policy)
-    return policy, resources_of(data)
+    return policy, resources_of(data), lines
 
 
 @router.put("/policy", openapi_extra=POLICY_FILE)
@@ -88,10 +94,13 @@ async def apply(
 
 
 def _read(here: Context, text: bytes, require: bool) -> tuple[Policy, dict[str, str], list[Said], str]:
-    policy, resources = read(text)
+    policy, resources, lines = read(text)
     if require:
         here.require(policy)
-    warnings = [Said.of(each) for each in unsilenced(policy, (*not_in_effect(policy), *advice(policy)))]
+    warned = unsilenced(policy, (*not_in_effect(policy), *advice(policy)))
+    if warned and len(text) <= MOST_WITH_LINES:
+        warned = lines().on(warned)
+    warnings = [Said.of(each) for each in warned]
     head, now = here.head.renewed()
     summary = here.summary(now.policy if head else None, policy) if here.summary is not None else ""
     return policy, resources, warnings, summary
@@ -104,7 +113,7 @@ async def plan(request: Request, here: Here, _: Changes) -> dict[str, Any]:
 
 
 def _plan(here: Context, text: bytes) -> dict[str, Any]:
-    policy, _ = read(text)
+    policy, *_ = read(text)
     if here.plan is None:
         raise UsageError("this daemon has no plan")
     head, now = here.head.now()

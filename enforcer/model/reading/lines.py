@@ -7,9 +7,10 @@ is parsed (`parse_with_lines`). Example: `lines.of_rule("Sg-A", "A01")` is 17.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 
+from enforcer.errors import Problem
 from enforcer.model.groups import AddressGroup, SecurityGroup
 from enforcer.model.instances import ONLY_NIC, Ecs
 from enforcer.model.reading.document import Document
@@ -36,6 +37,10 @@ class Lines:
     def of_rule(self, group: str, rule: str) -> int:
         """Return the line on which a rule begins; a template's rules stand where the template is named (S3)."""
         return self.rules.get((group, rule), 0)
+
+    def on(self, problems: Iterable[Problem]) -> tuple[Problem, ...]:
+        """Return problems with the lines on which they are."""
+        return tuple(replace(each, line=self.of_place(each.where)) for each in problems)
 
     def of_place(self, where: str) -> int:
         """Return the line of the innermost of these around a problem, such as `security_groups[Sg-A].rules[A01]`."""
