@@ -21,6 +21,8 @@ from bisect import bisect_left, bisect_right
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import chain
+from operator import itemgetter
 
 Interval = tuple[int, int]
 EVERY_SUBKEY: Interval = (0, 0xFFFF)
@@ -61,32 +63,42 @@ def _all_in(some: tuple[Interval, ...], others: tuple[Interval, ...]) -> bool:
 
 
 class Intervals:
-    """A growing set of integers as sorted intervals that neither overlap nor touch."""
+    """A growing set of integers as sorted intervals that neither overlap nor touch.
+
+    What is added is joined with the rest when somebody asks: most layers of most rules nobody ever asks about.
+    """
 
     def __init__(self, intervals: Iterable[Interval] = ()) -> None:
-        self._first: list[int] = []
-        self._last: list[int] = []
-        for interval in intervals:
-            self.add(interval)
+        self._joined: list[Interval] = []
+        self._added: list[Iterable[Interval]] = [intervals]
 
-    def add(self, interval: Interval) -> None:
-        """Add all numbers of an interval."""
-        first, last = interval
-        begin = bisect_left(self._last, first - 1)  # the first interval that overlaps this one or touches it
-        end = bisect_right(self._first, last + 1)
-        if begin < end:
-            first, last = min(first, self._first[begin]), max(last, self._last[end - 1])
-        self._first[begin:end] = [first]
-        self._last[begin:end] = [last]
+    def add(self, intervals: Iterable[Interval]) -> None:
+        """Add all numbers of some intervals."""
+        self._added.append(intervals)
 
     def within(self, interval: Interval) -> list[Interval]:
         """Return the intervals that overlap `interval`."""
-        begin, end = bisect_left(self._last, interval[0]), bisect_right(self._first, interval[1])
-        return list(zip(self._first[begin:end], self._last[begin:end], strict=True))
+        joined = self._settled()
+        begin = bisect_left(joined, interval[0], key=itemgetter(1))
+        return joined[begin : bisect_right(joined, interval[1], key=itemgetter(0))]
 
     def intervals(self) -> tuple[Interval, ...]:
         """Return all intervals, sorted."""
-        return tuple(zip(self._first, self._last, strict=True))
+        return tuple(self._settled())
+
+    def _settled(self) -> list[Interval]:
+        if self._added:
+            found: list[Interval] = []
+            end = -2
+            for first, last in sorted(chain(self._joined, *self._added)):
+                if first > end + 1:
+                    found.append((first, last))
+                    end = last
+                elif last > end:
+                    found[-1] = (found[-1][0], last)
+                    end = last
+            self._joined, self._added = found, []
+        return self._joined
 
 
 class Cover:
@@ -130,8 +142,7 @@ class Layers:
             layer = self._by_subkeys[subkeys] = Intervals()
             for bucket in range(subkeys[0] >> BUCKET_BITS, (subkeys[1] >> BUCKET_BITS) + 1):
                 self._near[bucket].append((subkeys, layer))
-        for interval in addresses:
-            self._by_subkeys[subkeys].add(interval)
+        self._by_subkeys[subkeys].add(addresses)
 
     def at(self, subkey: int) -> list[tuple[Interval, Intervals]]:
         """Return the layers whose interval of sub-keys has `subkey` in it."""
