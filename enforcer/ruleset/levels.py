@@ -27,6 +27,9 @@ from enforcer.compiler.program import ANY_PROTOCOL, ANY_SUBKEY, Decider, Region,
 Rows = dict[Span, list[Region]]
 """Regions by the protocols that they cover; the regions of a row are in the order of their sub-keys."""
 
+POINT, RANGE, PROTOCOL, CLASS = range(4)
+"""The levels, in the order in which they are asked."""
+
 FEW = 16
 """A region of at most that many sub-keys becomes points."""
 
@@ -58,8 +61,26 @@ class Levels:  # noqa: PLW1641  it is filled once it is there
         ]
 
     @property
+    def counts(self) -> tuple[int, ...]:
+        """How many entries each level has."""
+        spans = (region.subkeys for region in self.few)
+        points = sum(span.last - span.first + 1 for span in spans)
+        return (points, len(self.ranges), len(self.protocols), len(self.classes))
+
+    @property
+    def named(self) -> tuple[frozenset[int], ...]:
+        """The protocols in the keys of each level; `ANY_PROTOCOL`'s first where keys have none."""
+        points = frozenset(region.protocols.first for region in self.few)
+        others = (frozenset(row[0] for row in level) for level in (self.ranges, self.protocols))
+        return (points, *others, frozenset(ANY_PROTOCOL.first for _ in self.classes))
+
+    def __getitem__(self, level: int) -> Sequence[tuple[Any, ...]]:
+        """Return the entries of one level, the decider last in each."""
+        return self.points if level == POINT else (self.ranges, self.protocols, self.classes)[level - RANGE]
+
+    @property
     def rows(self) -> tuple[Sequence[tuple[Any, ...]], ...]:
-        """The entries, level by level, the decider last."""
+        """The entries, level by level."""
         return (self.points, self.ranges, self.protocols, self.classes)
 
 

@@ -23,6 +23,7 @@ from dataclasses import dataclass, replace
 from enforcer.compiler.program import REST, UNCLASSED, Decider, SidePolicy
 from enforcer.model import ICMP, ICMPV6, Action, Direction, Family
 from enforcer.ruleset import names
+from enforcer.ruleset.levels import CLASS, POINT, PROTOCOL, RANGE
 from enforcer.ruleset.nft import (
     RETURN,
     Chain,
@@ -40,11 +41,7 @@ from enforcer.ruleset.nft import (
 )
 from enforcer.ruleset.verdicts import (
     ALLOWED,
-    CLASS,
     FIRST_VERDICT,
-    POINT,
-    PROTOCOL,
-    RANGE,
     Said,
     Verdicts,
     counterparts,

@@ -16,18 +16,15 @@ from functools import lru_cache
 from hashlib import blake2b
 from typing import Any, Final, TypeVar, overload
 
-from enforcer.compiler.program import ANY_PROTOCOL, REST, LocalClass, SidePolicy
+from enforcer.compiler.program import REST, LocalClass, SidePolicy
 from enforcer.model import Action
 from enforcer.model.runs import same_ends
-from enforcer.ruleset.levels import Levels, Rows, levels_above, levels_of_rest, rows_of
+from enforcer.ruleset.levels import CLASS, POINT, PROTOCOL, RANGE, Levels, Rows, levels_above, levels_of_rest, rows_of
 from enforcer.ruleset.nft import Element, Interval
 
 FIRST_VERDICT = 0xFFFF_0000
 DENIED, ALLOWED = FIRST_VERDICT, FIRST_VERDICT + 1
 """What verdict maps yield; no local class is as high."""
-
-POINT, RANGE, PROTOCOL, CLASS = range(4)
-"""The levels, in the order in which they are asked."""
 
 _MOST: Final = 0x7FFF_FFFF
 _Row = tuple[Any, ...]
@@ -47,18 +44,16 @@ class Said:
     have none).
     """
 
-    __slots__ = ("_levels", "_rest", "counts", "leans", "local", "number", "protocols")
+    __slots__ = ("_levels", "_rest", "_rows", "counts", "leans", "local", "number", "protocols")
 
     def __init__(self, local: LocalClass, rest: Rows | None) -> None:
         """Sort a class's regions into levels; `rest` is what holds for the rest of the addresses, None: this is it."""
         self.local, self._rest = local, rest
         self._levels: Levels | None = None
+        self._rows: tuple[Sequence[_Row], ...] | None = None
         found = self.levels
-        rows = found.rows
         self.leans = found.leans
-        self.counts = _once(tuple(map(len, rows)))
-        whole = frozenset((ANY_PROTOCOL.first,)) if found.classes else frozenset[int]()
-        self.protocols = _once((*(frozenset(row[0] for row in level) for level in rows[:CLASS]), whole))
+        self.counts, self.protocols = _once(found.counts), _once(found.named)
         self.number = local.number if local.number != REST and not found.leans else _mark(found)
 
     @property
@@ -69,9 +64,16 @@ class Said:
             self._levels = levels_of_rest(regions) if self._rest is None else levels_above(regions, self._rest)
         return self._levels
 
+    @property
+    def rows(self) -> tuple[Sequence[_Row], ...]:
+        """The entries, level by level, to be compared with others: kept, for what has changed changes again."""
+        if self._rows is None:
+            self._rows = self.levels.rows
+        return self._rows
+
     def let_go(self) -> None:
         """Forget the entries, which are most of what a Ruleset weighs."""
-        self._levels = None
+        self._levels = self._rows = None
 
     def free_of(self, taken: Collection[int]) -> Said:
         """Take the next number that is free; nearly always that is the own one."""
@@ -130,7 +132,7 @@ def may_change(old: Said, new: Said, *, alone: bool) -> bool:
     and no interval map, which the kernel fills after the commit. If the rest changes as well, a packet must not come to
     it from one state of the class only: where entries come or go, a default behind them has an answer.
     """
-    levels = tuple(zip(old.levels.rows, new.levels.rows, strict=True))
+    levels = tuple(zip(old.rows, new.rows, strict=True))
     differ = [level for level, (one, other) in enumerate(levels) if one != other]
     if len(differ) != 1 or differ == [RANGE]:
         return False
@@ -188,7 +190,7 @@ class Verdicts(Sequence[Element]):
         found: list[Element] = []
         for each in self.said:
             if (old := there.get(each.number, each)) is not each:
-                ours, theirs = _apart(*(one.levels.rows[self.level] for one in (each, old)))
+                ours, theirs = _apart(*(one.rows[self.level] for one in (each, old)))
                 found += self._of(each, [row for row in ours if row not in theirs], {})
         return tuple(found)
 
@@ -197,7 +199,7 @@ class Verdicts(Sequence[Element]):
         return tuple(element for each in said for element in self._all(each, answers))
 
     def _all(self, said: Said, answers: dict[int, tuple[int, str]]) -> Iterator[Element]:
-        return self._of(said, said.levels.rows[self.level] if said.counts[self.level] else (), answers)
+        return self._of(said, said.levels[self.level] if said.counts[self.level] else (), answers)
 
     def _of(self, said: Said, rows: Sequence[_Row], answers: dict[int, tuple[int, str]]) -> Iterator[Element]:
         prefix = (said.number,) if self.numbered else ()
