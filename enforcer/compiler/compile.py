@@ -22,7 +22,7 @@ from enforcer.compiler.program import (
     SidePolicy,
     Sides,
 )
-from enforcer.compiler.sides import Parts, RuleList, digest
+from enforcer.compiler.sides import Parts, RuleList, digest, part
 from enforcer.compiler.terms import Term, Terms
 from enforcer.model import TCP, UDP, Attachment, Direction, Family, Layout, Namespace, Policy
 
@@ -87,16 +87,11 @@ def declared(namespace: Namespace) -> tuple[str, ...]:
 def list_parts(policy: Policy, key: ListKey, before: RuleList | None = None) -> Parts:
     """Return the groups of a list with their effective rules: those of `before`, where the group is the same."""
     names, ecs_type, direction, family = key
-    known = {id(group): rules for group, rules in before.parts} if before else {}
-    groups = (policy.group(name) for name in names)
+    known = {id(each.group): each for each in before.parts} if before else {}
+    limit = policy.limits.costly_rules
     return tuple(
-        (
-            group,
-            known[id(group)]
-            if id(group) in known
-            else effective_rules(group, ecs_type, policy.limits.costly_rules, direction, family),
-        )
-        for group in groups
+        known.get(id(group)) or part(group, effective_rules(group, ecs_type, limit, direction, family))
+        for group in map(policy.group, names)
     )
 
 

@@ -32,7 +32,7 @@ class EffectiveRule:
 
     def identity(self) -> str:
         """Say in one line all of the rule that a packet can tell, and its name."""
-        return f"{self.group}/{self.rule.id} {self.rule.line}"
+        return f"{self.group}/{self.rule.id} {self.rule.text()}"
 
 
 def within_quota(group: SecurityGroup, limit: int) -> tuple[Rule, ...]:

@@ -7,7 +7,6 @@ not know which instances are in it. Example: `{name: web, template: default}` ha
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import cached_property
 from typing import Annotated, Any, NamedTuple, Self
 
 from pydantic import Field, PlainValidator, WithJsonSchema, model_validator
@@ -80,11 +79,6 @@ class Rule(Item):
     def costly(self) -> bool:
         """Whether the rule counts towards the quota of S9; whether it is enabled is not asked here."""
         return self.inconsecutive or self.remote_group is not None or self.remote_address_group is not None
-
-    @cached_property
-    def line(self) -> str:
-        """`text`, worked out once: rules never change."""
-        return self.text()
 
     def text(self) -> str:
         """Return the rule in one line of words: `allow ingress IPv4 tcp 22,25 from group Sg-B (priority 1)`."""

@@ -12,7 +12,7 @@ from policies import compiled, three_hosts
 from enforcer.compiler.effective import EffectiveRule
 from enforcer.compiler.program import REST, NamespaceProgram, SidePolicy
 from enforcer.compiler.show import show_region
-from enforcer.compiler.sides import RuleList
+from enforcer.compiler.sides import RuleList, part
 from enforcer.model import Direction, Policy, Rule, SecurityGroup
 
 
@@ -146,7 +146,7 @@ def after_denying(ports: str, before: RuleList | None = None) -> RuleList:
     """Return a list that denies some ports to any address, before NET is asked."""
     listed = (effective("deny", protocol="tcp", multiport=ports, action="deny"), NET, LATE)
     group = SecurityGroup.model_validate({"name": "Sg"})
-    return RuleList(Direction.INGRESS, 4, ((group, listed),), before)
+    return RuleList(Direction.INGRESS, 4, (part(group, listed),), before)
 
 
 @pytest.mark.parametrize(
