@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import Annotated, Any, NamedTuple, Self
 
 from pydantic import Field, PlainValidator, WithJsonSchema, model_validator
+from pydantic.dataclasses import dataclass
 
 from enforcer.model.words.addresses import AddressRange, Entry, IPNetwork, Network
 from enforcer.model.words.codes import GroupSilence, RuleSilence
@@ -43,7 +44,7 @@ from enforcer.model.words.scalars import (
     one_of,
     text,
 )
-from enforcer.model.words.wording import BOUNDED, Item, Place, at_most, shown, wrong, wrong_fields
+from enforcer.model.words.wording import BOUNDED, STRICT, Item, Place, Slotted, at_most, shown, wrong, wrong_fields
 
 ANYWHERE = {4: "0.0.0.0/0", 6: "::/0"}
 TEMPLATES = ("default", "general-purpose-web-server", "all-ports-open", "fast-add")
@@ -51,7 +52,8 @@ TEMPLATE_ID = "template-"
 MOST_ENTRIES = 20
 
 
-class Rule(Item):
+@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
+class Rule(Slotted):
     """One rule of S4. In a group its `id` is never empty; `protocol` None is all protocols, `ports` () every port."""
 
     id: RuleId = ""

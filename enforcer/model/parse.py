@@ -26,7 +26,7 @@ from enforcer.model.reading.document import NOTHING_INSIDE, Document, Fault, Pos
 from enforcer.model.reading.draft import Draft
 from enforcer.model.reading.lines import Lines, lines_of
 from enforcer.model.topology import Backend, Eip, Listener, LoadBalancer, Peering, Route, Subnet, Vpc
-from enforcer.model.words.wording import Item, Place, shown, suggestion
+from enforcer.model.words.wording import Item, Place, Slotted, shown, suggestion
 
 MOST_PROBLEMS = 1000
 Known = Mapping[tuple[str, int], Item]
@@ -42,7 +42,7 @@ SECTIONS: dict[str, type[Item]] = {
     "load_balancers": LoadBalancer,
 }
 # The objects below the sections, by the key that holds them; the keys are unique in the format.
-INNER: dict[str, type[Item]] = {
+INNER: dict[str, type[Item | Slotted]] = {
     "limits": Limits,
     "marks": Marks,
     "deny_log": DenyLog,
@@ -162,9 +162,9 @@ def _message(place: Place, details: ErrorDetails) -> str:
     match details["type"]:
         case "missing":
             return f"is missing; {MISSING.get(str(place[-1]), 'write it')}"
-        case "extra_forbidden":
+        case "extra_forbidden" | "unexpected_keyword_argument":
             return f"is not a known key here{suggestion(str(place[-1]), _known_keys(place[:-1])) or '; leave it out'}"
-        case "model_type" | "model_attributes_type" | "dict_type":
+        case "model_type" | "model_attributes_type" | "dataclass_type" | "dict_type":
             return f"{shown(details['input'])} stands where a mapping is expected; write 'key: value' pairs"
         case "tuple_type":
             return f"{shown(details['input'])} stands where a list is expected; write a list like [a, b]"
@@ -182,8 +182,9 @@ def _known_keys(place: Place) -> tuple[str, ...]:
     return (*keys, *_keys_of(Nic)) if kind is Ecs else keys
 
 
-def _keys_of(kind: type[Item]) -> Iterator[str]:
-    return (field.alias or key for key, field in kind.model_fields.items())
+def _keys_of(kind: type[Item | Slotted]) -> Iterator[str]:
+    fields = kind.model_fields if issubclass(kind, Item) else kind.__pydantic_fields__
+    return (field.alias or key for key, field in fields.items())
 
 
 def _problems(document: Document, faults: Iterable[Fault]) -> tuple[Problem, ...]:

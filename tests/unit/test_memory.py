@@ -8,18 +8,30 @@ import sys
 import pytest
 
 from enforcer.agent import memory
-from enforcer.model import Rule
+from enforcer.model import Nic, Rule
 
 INGRESS = {"direction": "ingress", "protocol": "tcp", "multiport": "22"}
+MEMBER = {"subnet": "s", "addresses": ["10.0.0.7"]}
 
 
 def test_objects_of_a_kind_share_the_names_of_their_fields_and_what_is_written():
-    one, other = (Rule.model_validate({**INGRESS, "id": name}) for name in ("one", "other"))
+    one, other, *_ = (Nic.model_validate({**MEMBER, "name": f"n-{number}"}) for number in range(40))
     plain = dict(one.__dict__)
     assert sys.getsizeof(one.__dict__) < 0.7 * sys.getsizeof(plain)
     assert one.__dict__ == plain
     assert one.model_fields_set is other.model_fields_set
-    assert (one, hash(one)) == (Rule.model_validate({**INGRESS, "id": "one"}), hash(one.model_copy()))
+    assert (one, hash(one)) == (Nic.model_validate({**MEMBER, "name": "n-0"}), hash(one.model_copy()))
+
+
+def test_rules_have_no_dictionaries_and_are_copied_and_compared_like_the_rest():
+    one = Rule.model_validate({**INGRESS, "id": "one"})
+    assert not hasattr(one, "__dict__")
+    assert (one, hash(one)) == (Rule.model_validate({**INGRESS, "id": "one"}), hash(one.model_copy(update={})))
+    later = one.model_copy(update={"priority": 7})
+    assert (one.priority, later.priority, later.ports) == (1, 7, one.ports)
+    assert later == Rule.model_validate({**INGRESS, "id": "one", "priority": 7})
+    with pytest.raises(AttributeError):
+        one.priority = 7  # type: ignore[misc]
 
 
 def test_what_malloc_keeps_is_given_back_once_the_collector_is_kept_away(monkeypatch: pytest.MonkeyPatch):

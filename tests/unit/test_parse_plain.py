@@ -82,10 +82,9 @@ def test_json_of_too_many_values_says_so_as_ever():
 
 def test_objects_that_say_the_same_keys_share_the_note_of_them():
     one, other = parse_policy(
-        '{"version": 1, "security_groups": [{"name": "a", "rules": [{"id": "x", "direction": "ingress"}]},'
-        '{"name": "b", "rules": [{"direction": "egress", "id": "y"}]}]}'
-    ).security_groups[:2]
-    assert one.rules[0].model_fields_set is other.rules[0].model_fields_set
-    changed = one.rules[0].model_copy(update={"priority": 7})
-    assert changed.model_fields_set == {"id", "direction", "priority"}
-    assert one.rules[0].model_fields_set == {"id", "direction"}
+        '{"version": 1, "address_groups": [{"name": "a", "entries": []}, {"entries": [], "name": "b"}]}'
+    ).address_groups
+    assert one.model_fields_set is other.model_fields_set
+    changed = one.model_copy(update={"max_capacity": 7})
+    assert changed.model_fields_set == {"name", "ranges", "max_capacity"}
+    assert one.model_fields_set == {"name", "ranges"}

@@ -7,15 +7,16 @@ knows what a policy consists of. Example: `wrong(f"{shown(101)} is out of range;
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from difflib import get_close_matches
-from typing import Self
+from typing import Any, ClassVar, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, model_validator
-from pydantic_core import PydanticCustomError
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticCustomError, SchemaValidator
 
 Place = tuple[str | int, ...]
-
+STRICT = ConfigDict(extra="forbid")
 
 _WRITTEN: dict[frozenset[str], set[str]] = {}
 
@@ -23,11 +24,11 @@ _WRITTEN: dict[frozenset[str], set[str]] = {}
 class Item(BaseModel):
     """What every object of a policy has in common: it cannot be changed, and it refuses keys that it does not list."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, **STRICT)
 
     @model_validator(mode="after")
     def _take_little_room(self) -> Self:
-        """Keep once what many have the same, for there are 60,000 rules: which keys are written, and the fields' names.
+        """Keep once what many have the same, for there are thousands: which keys are written, and the fields' names.
 
         pydantic gives each object a dictionary and a set of its own. A dictionary that is filled attribute by attribute
         shares its keys with all others of the class (PEP 412): it takes half of the room.
@@ -38,6 +39,34 @@ class Item(BaseModel):
             object.__setattr__(self, name, value)
         object.__setattr__(self, "__pydantic_fields_set__", _WRITTEN.setdefault(frozenset(written), written))
         return self
+
+
+class Slotted:
+    """What `Item` is, for what is there by the ten thousand: a frozen dataclass of pydantic's, with slots.
+
+    @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
+    class Rule(Slotted): …
+
+    A dictionary for each of 60,000 rules takes twice the room of its values. Has what is asked of an Item.
+    """
+
+    __slots__ = ()
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+    __pydantic_fields__: ClassVar[dict[str, FieldInfo]]
+    __pydantic_validator__: ClassVar[SchemaValidator]
+
+    @classmethod
+    def model_validate(cls, data: object) -> Self:
+        """Return the object that plain data describe; raise pydantic's ValidationError."""
+        made: Self = cls.__pydantic_validator__.validate_python(data)
+        return made
+
+    def model_copy(self, *, update: Mapping[str, object]) -> Self:
+        """Return a copy with some fields changed, which are not validated."""
+        made = object.__new__(type(self))
+        for name in self.__dataclass_fields__:
+            object.__setattr__(made, name, update[name] if name in update else getattr(self, name))
+        return made
 
 
 def wrong(message: str) -> PydanticCustomError:
