@@ -19,6 +19,7 @@ import dataclasses
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import partial
 from ipaddress import ip_address
 
 from enforcer.compiler import NamespaceProgram, Program
@@ -31,6 +32,9 @@ from enforcer.ruleset.changes import AddElements, Changes, DeleteElements
 from enforcer.ruleset.names import SOURCES, TABLE
 from enforcer.ruleset.nft import KeyPart
 from enforcer.ruleset.stamps import generation_mask, last_generation, stamp_bits
+
+Leaving = Callable[[Collection[str] | None], None]
+"""Hears which counting objects are about to go; None: all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,15 +78,14 @@ def replace(
     anew: bool = False,
     passed: Callable[[Step], None] = lambda _: None,
     lower_: Callable[..., Ruleset] = lower,
-    leaving: Callable[[Collection[str] | None], None] = lambda _: None,
+    leaving: Leaving = lambda _: None,
     after: int = 0,
 ) -> Committed:
     """Put one namespace's program in force, whatever was in force before.
 
     `closed` interfaces pass nothing, even a bridge port. `whole` replaces both tables in one transaction, whatever
     others did to them. `anew` trusts nothing in them either and takes twice as long, but no packet of an allowed flow
-    meets a gap, as it may for an instant in a whole replacement. `leaving` hears what counters go, right before that.
-    `after` is a generation that the caller remembers: where somebody flushed the tables, it says which were given.
+    meets a gap, as it may for an instant in a whole replacement. `after`: a generation that has been given.
 
     Raises AttachmentRefused for another bridge port and, under `require`, for an absent interface, TransactionRefused
     when the kernel refuses: then what was in force still is.
@@ -92,12 +95,13 @@ def replace(
     passed(Step.OBSERVED)
     generation = _free(namespace, max(after, observe.generation(tables)))
     whole = whole or set(tables) != {"inet", "netdev"}
-    ruleset = _lowered(lower_, namespace, generation, links.absent, closed, edition := next_edition(tables))
+    lowered = partial(_lowered, lower_, namespace, links.absent, closed)
     if anew and not whole:
-        between = loading.Steps(fresh(ruleset, tables), tables)
+        between = loading.Steps(fresh(lowered(generation, next_edition(tables)), tables), tables)
         whole = not (_switched(between, passed) and _swept(between, passed, leaving))
+        del between  # as large as what comes now
         tables, generation = observe.present(namespace.name), _free(namespace, generation)
-        ruleset = _lowered(lower_, namespace, generation, links.absent, closed, edition := next_edition(tables))
+    ruleset = lowered(generation, edition := next_edition(tables))
     transactions = None if whole else loading.Steps(ruleset, tables)
     if whole := transactions is None or not _switched(transactions, passed):
         _replace_whole(ruleset, links.indexes, passed, leaving)
@@ -117,7 +121,7 @@ def end(netns: str, ended: Collection[IPAddress], passed: Callable[[Step], None]
 def refusal(namespace: NamespaceProgram, closed: Collection[str]) -> str:
     """Ask the kernel whether it would take a program whole; return why not, or "". Nothing is changed."""
     absent = _links(namespace, closed, require=False).absent
-    return libnftables.refusal(namespace.name, render(_lowered(lower, namespace, 1, absent, closed, 1)))
+    return libnftables.refusal(namespace.name, render(_lowered(lower, namespace, absent, closed, 1, 1)))
 
 
 def _links(namespace: NamespaceProgram, closed: Collection[str], *, require: bool) -> observe.Links:
@@ -192,10 +196,7 @@ def _owners(ruleset: Ruleset, name: str, addresses: Collection[KeyPart]) -> dict
 
 
 def _replace_whole(
-    ruleset: Ruleset,
-    indexes: Mapping[str, int],
-    passed: Callable[[Step], None],
-    leaving: Callable[[Collection[str] | None], None],
+    ruleset: Ruleset, indexes: Mapping[str, int], passed: Callable[[Step], None], leaving: Leaving
 ) -> None:
     leaving(None)
     loading.load(ruleset, indexes)
@@ -206,11 +207,7 @@ def _switched(steps: loading.Steps, passed: Callable[[Step], None]) -> bool:
     return _ran(steps.prepare, Step.PREPARED, passed) and _ran(steps.switch, Step.SWITCHED, passed)
 
 
-def _swept(
-    steps: loading.Steps,
-    passed: Callable[[Step], None],
-    leaving: Callable[[Collection[str] | None], None],
-) -> bool:
+def _swept(steps: loading.Steps, passed: Callable[[Step], None], leaving: Leaving) -> bool:
     if steps.sweeps:
         grace.period()
     if steps.doomed:
@@ -231,9 +228,9 @@ def _ran(transaction: Callable[[], bool], step: Step, passed: Callable[[Step], N
 def _lowered(
     lower_: Callable[..., Ruleset],
     namespace: NamespaceProgram,
-    generation: int,
     absent: Collection[str],
     closed: Collection[str],
+    generation: int,
     edition: int,
 ) -> Ruleset:
     """Lower, and where the kernel has no egress hook, close interfaces on the way in only."""
