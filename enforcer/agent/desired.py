@@ -18,11 +18,14 @@ from functools import cached_property, partial
 from operator import attrgetter
 from typing import Any
 
+from pydantic import ValidationError
+
 from enforcer.agent.indexes import Indexes
 from enforcer.agent.lately import Lately
-from enforcer.agent.resources import NICS, NOTHING_YET, SETTINGS, changed, difference, document_of, nic_key
+from enforcer.agent.resources import NICS, changed, difference, document_of, head_of, items_of, nic_key
 from enforcer.agent.store.interface import Change
 from enforcer.agent.touched import Items, vouched_for
+from enforcer.errors import PolicyError
 from enforcer.model.groups import SecurityGroup, default_group
 from enforcer.model.instances import DEFAULT_GROUP, Ecs
 from enforcer.model.layout import host_layout
@@ -55,7 +58,7 @@ class Desired:
     @classmethod
     def of(cls, resources: Mapping[str, str]) -> Desired:
         """Return what resources mean; raise PolicyError if they are no valid policy."""
-        policy = parse_data(document_of(resources), {})
+        policy = _item_by_item(resources) or parse_data(document_of(resources), {})
         host_layout(policy)
         return cls.joined(resources, policy)
 
@@ -128,8 +131,9 @@ class Desired:
             (policy, touched), self._near = near, None
             sections = {section: self._patched(policy, section, touched) for section in {each for each, _ in touched}}
             return policy.model_copy(update=sections)
-        head = json.loads(self.resources.get(SETTINGS, NOTHING_YET))
-        return Policy.model_validate(head).model_copy(update={section: self._joined(section) for section in SECTIONS})
+        return Policy.model_validate(head_of(self.resources)).model_copy(
+            update={section: self._joined(section) for section in SECTIONS}
+        )
 
     def _before(self, touched: frozenset[tuple[str, str]]) -> Near | None:
         """Return the policy from which that after a change of these items is made: only the items are looked at."""
@@ -167,7 +171,7 @@ class Desired:
         What is touched stands last: where two items disagree, it is blamed.
         """
         touched = {*keys, *(f"ecs/{key.split('/')[1]}" for key in keys if key.startswith(f"{NICS}/"))}
-        data: dict[str, Any] = json.loads(resources.get(SETTINGS, NOTHING_YET))
+        data = head_of(resources)
         known: dict[tuple[str, int], Item] = {}
         for section in SECTIONS:
             listed = data[section] = []
@@ -179,6 +183,22 @@ class Desired:
         for section in SECTIONS:
             data[section] += written.get(section, [])
         return data, known
+
+
+def _item_by_item(resources: Mapping[str, str]) -> Policy | None:
+    """Return what resources mean, None if anything is wrong with them: that is said by who reads them at once.
+
+    The plain data of 60,000 rules would take 46 MB for a moment, which stay with the process.
+    """
+    data, known = head_of(resources), dict[tuple[str, int], Item]()
+    try:
+        for section, written in items_of(resources):
+            listed = data.setdefault(section, [])
+            known[section, len(listed)] = item = SECTIONS[section].model_validate(written)
+            listed.append({"name": item.name} if isinstance(item, SecurityGroup) else _outline(item))
+        return parse_data(data, known)
+    except (ValidationError, PolicyError):
+        return None
 
 
 def _name(section: str, item: Any) -> str:

@@ -44,16 +44,27 @@ def document_of(resources: Mapping[str, str], *, last: Collection[str] = ()) -> 
 
     Items under the keys `last` come at the end of their sections: where two items disagree, the later one is blamed.
     """
+    found = head_of(resources)
+    for section, item in items_of(resources, last=last):
+        found.setdefault(section, []).append(item)
+    return found
+
+
+def head_of(resources: Mapping[str, str]) -> dict[str, Any]:
+    """Return the plain data of what stands at the head of the file."""
     found: dict[str, Any] = json.loads(resources.get(SETTINGS, NOTHING_YET))
+    return found
+
+
+def items_of(resources: Mapping[str, str], *, last: Collection[str] = ()) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield the sections of the items of the policy file that resources join to, and their plain data."""
     for key in sorted(resources, key=lambda key: (key in last, key)):
         section, _, name = key.partition("/")
-        if section == "ecs":
-            ecs = json.loads(resources[key])
-            ecs["nics"] = [json.loads(resources[nic_key(name, nic)]) for nic in ecs["nics"]]
-            found.setdefault(section, []).append(ecs)
-        elif section in SECTIONS:
-            found.setdefault(section, []).append(json.loads(resources[key]))
-    return found
+        if section in SECTIONS:
+            item = json.loads(resources[key])
+            if section == "ecs":
+                item["nics"] = [json.loads(resources[nic_key(name, nic)]) for nic in item["nics"]]
+            yield section, item
 
 
 def difference(old: Mapping[str, str], new: Mapping[str, str]) -> tuple[Change, ...]:
