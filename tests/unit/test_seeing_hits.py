@@ -122,6 +122,15 @@ def test_a_new_rule_is_counted_since_it_came_and_one_that_is_gone_is_forgotten()
     assert "Sg-X/gone" not in json.loads(ledger.document())["sums"]
 
 
+def test_what_a_rule_that_is_gone_has_counted_late_is_forgotten_too():
+    ledger = Ledger(1.0)
+    ledger.know(POLICY, 1.0)
+    ledger.take("", reading({Origin("verdict_class_0123456789", 3, "Sg-X/gone"): 4}), 2.0)
+    assert "Sg-X/gone" in json.loads(ledger.document())["sums"]
+    ledger.know(POLICY, 3.0)
+    assert "Sg-X/gone" not in json.loads(ledger.document())["sums"]
+
+
 def test_reasons_are_apart_from_rules_and_the_most_common_one_is_always_there():
     ledger = Ledger(0.0)
     ledger.take("", reading({SSH: 7, Origin("source", 3, "spoofed source"): 2}), 1.0)
