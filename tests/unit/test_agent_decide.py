@@ -128,6 +128,26 @@ def test_one_bad_nic_among_thousands_costs_few_questions() -> None:
     assert len(asked) < 40
 
 
+def test_who_is_named_is_asked_about_first() -> None:
+    """At 2,000 NICs a question takes the kernel seconds."""
+    asked: list[frozenset[str]] = []
+
+    def refusal(closed: frozenset[str]) -> str:
+        asked.append(closed)
+        bad = [name for name in ("tap-777", "tap-9") if name not in closed]
+        return f"line 3: 'chain nic_{bad[0]} {{': Device or resource busy" if bad else ""
+
+    assert guilty([f"tap-{n}" for n in range(2000)], refusal).keys() == {"tap-777", "tap-9"}
+    assert len(asked) == 4
+
+
+def test_one_that_is_named_and_innocent_is_not_closed() -> None:
+    def refusal(closed: frozenset[str]) -> str:
+        return "" if "tap-2" in closed else "line 9: 'elements = { \"tap-1\" }': No such file or directory"
+
+    assert guilty(["tap-1", "tap-2", "tap-3"], refusal).keys() == {"tap-2"}
+
+
 @pytest.mark.parametrize("everyone", [(), ("tap-1", "tap-2")])
 def test_nobody_is_guilty_when_closing_all_does_not_help(everyone: tuple[str, ...]) -> None:
     assert guilty(everyone, lambda _: "it is about something else") == {}
