@@ -32,10 +32,14 @@ Data = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Edit:
-    """What an edit changes, and what it did, in one line; no changes if it was so already."""
+    """What an edit changes, and what it did, in one line; no changes if it was so already.
+
+    `rule` names the group and the rule that it puts there, for it may not take effect.
+    """
 
     changes: tuple[Change, ...]
     said: str
+    rule: tuple[str, str] | None = None
 
 
 # --- security groups -------------------------------------------------------------------------------------------------
@@ -78,9 +82,9 @@ def add_rule(resources: Resources, group: str, rule: Data, *, before: str | None
     """Add a rule, described as in a policy file, at the end of a group or before another of its rules."""
     data = _group(resources, group)
     rules = data["rules"]
-    rule = {**rule, "id": _named(f"{GROUPS}[{group}].rules", rule.get("id") or _free_id(rules), name)}
+    rule = {**rule, "id": _named(f"{GROUPS}[{group}].rules[…].id", rule.get("id") or _free_id(rules), name)}
     rules.insert(len(rules) if before is None else _position(group, data, before), rule)
-    return _regrouped(resources, data, f"rule {rule['id']} added to {group}")
+    return _regrouped(resources, data, f"rule {rule['id']} added to {group}", rule["id"])
 
 
 def remove_rule(resources: Resources, group: str, rule: str) -> Edit:
@@ -99,17 +103,19 @@ def enable_rule(resources: Resources, group: str, rule: str, *, enabled: bool) -
     found.pop("enabled", None)
     if not enabled:
         found["enabled"] = False
-    return _regrouped(resources, data, f"rule {rule} of {group} {'enabled' if enabled else 'disabled'}")
+    return _regrouped(resources, data, f"rule {rule} of {group} {'enabled' if enabled else 'disabled'}", rule)
 
 
 def move_rule(resources: Resources, group: str, rule: str, *, before: str | None = None) -> Edit:
     """Move a rule before another of its group, or to its end; the order decides between equals (S7) and quotas (S9)."""
     data = _group(resources, group)
+    if rule == before:
+        _refuse(f"{GROUPS}[{group}].rules[{rule[:64]}]", "cannot stand before itself; name another rule of the group")
     moved = data["rules"].pop(_position(group, data, rule))
     at = len(data["rules"]) if before is None else _position(group, data, before)
     data["rules"].insert(at, moved)
     to = "to the end" if before is None else f"before {before}"
-    return _regrouped(resources, data, f"rule {rule} of {group} moved {to}")
+    return _regrouped(resources, data, f"rule {rule} of {group} moved {to}", rule)
 
 
 # --- address groups --------------------------------------------------------------------------------------------------
@@ -142,8 +148,10 @@ def remove_entries(resources: Resources, group: str, entries: Collection[str]) -
 def attach_nic(resources: Resources, nic: str, fields: Data, *, flavor: str | None = None) -> Edit:
     """Attach a NIC (`ecs` or `ecs:nic`), described as in a policy file; an ECS that is new comes with it."""
     ecs, _, own = nic.partition(":")
-    ecs = _named("ecs", ecs, host_name)
-    own = _named(f"ecs[{ecs}].nics", own or ONLY_NIC, name)
+    ecs = _named("ecs[…].name", ecs, host_name)
+    own = _named(f"ecs[{ecs}].nics[…].name", own or ONLY_NIC, name)
+    if fields.get("name", own) != own:
+        _refuse(f"ecs[{ecs}].nics[{own}].name", f"{shown(fields['name'])} is another name; leave it out")
     if nic_key(ecs, own) in resources:
         _refuse(f"ecs[{ecs}].nics[{own}]", "is attached already; detach it first, or name another NIC: ecs:nic")
     old = json.loads(resources.get(f"ecs/{ecs}", canonical({"name": ecs, "nics": []})))
@@ -193,7 +201,7 @@ def _named(where: str, word: object, rule: Callable[[object], str]) -> str:
     try:
         return rule(word)
     except PydanticCustomError as error:
-        _refuse(f"{where}[…].name", error.message())
+        _refuse(where, error.message())
 
 
 def _near(word: str, known: Iterable[str]) -> str:
@@ -205,7 +213,7 @@ def _names(resources: Resources, section: str) -> list[str]:
 
 
 def _create(resources: Resources, section: str, kind: str, data: Data) -> Edit:
-    data = {**data, "name": _named(section, data["name"], name)}
+    data = {**data, "name": _named(f"{section}[…].name", data["name"], name)}
     if f"{section}/{data['name']}" in resources or (section == GROUPS and data["name"] == DEFAULT_GROUP):
         _refuse(f"{section}[{data['name']}]", "exists already; choose another name, or change that one")
     return _put(section, data, f"{kind} {data['name']} created")
@@ -233,11 +241,11 @@ def _group(resources: Resources, group: str) -> Data:
     return {**data, "rules": rules}
 
 
-def _regrouped(resources: Resources, data: Data, said: str) -> Edit:
-    edit = _put(GROUPS, data, said)
-    return (
-        edit if resources.get(edit.changes[0].key) != edit.changes[0].value else Edit((), f"{said}: it was so already")
-    )
+def _regrouped(resources: Resources, data: Data, said: str, rule: str = "") -> Edit:
+    (change,) = _put(GROUPS, data, said).changes
+    if resources.get(change.key) == change.value:
+        return Edit((), f"{said}: it was so already")
+    return Edit((change,), said, (data["name"], rule) if rule else None)
 
 
 def _position(group: str, data: Data, rule: str) -> int:
@@ -245,9 +253,9 @@ def _position(group: str, data: Data, rule: str) -> int:
     if rule in ids:
         return ids.index(rule)
     where = f"{GROUPS}[{group}].rules[{rule[:64]}]"
-    if rule.startswith(TEMPLATE_ID):
+    if rule.startswith(TEMPLATE_ID) and (template := data.get("template")):
         mend = "apply a group without it, or add a rule of a smaller priority"
-        _refuse(where, f"is a rule of the template {data.get('template')!r}, which is fixed (S3); {mend}")
+        _refuse(where, f"is a rule of the template {template!r}, which is fixed (S3); {mend}")
     _refuse(where, f"{shown(rule)} is not a rule of the group{_near(rule, ids)}")
 
 

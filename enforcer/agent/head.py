@@ -12,14 +12,19 @@ While a revision waits to be confirmed (`confirming`), nothing else changes. Mus
 
 from __future__ import annotations
 
+import json
 import threading
 from collections import deque
 from collections.abc import Callable, Collection
 from typing import Protocol
 
 from enforcer.agent.desired import Desired
+from enforcer.agent.resources import NOTHING_YET, SETTINGS
 from enforcer.agent.store import Author, Change, Conflict, Outcome, Revision, Store, UnknownRevision
 from enforcer.errors import PolicyError
+from enforcer.model.groups import SecurityGroup
+from enforcer.model.policy import Limits
+from enforcer.semantics.effect import QUOTA, lapses
 
 ATTEMPTS = 5
 """How often a change is tried when the head moves under it, because the loop refused something."""
@@ -35,6 +40,10 @@ class Planned(Protocol):
     @property
     def said(self) -> str:
         """One line: what was done."""
+
+    @property
+    def rule(self) -> tuple[str, str] | None:
+        """Group and name of a rule that it puts there."""
 
 
 class Head:
@@ -84,7 +93,7 @@ class Head:
                     raise Conflict(_other(number, if_revision))
                 planned = make(desired)
                 try:
-                    return self._proposed(planned, author, message, notes), planned.said
+                    return self._proposed(planned, author, message, notes), self._said(planned)
                 except Conflict:
                     if not attempts:
                         raise
@@ -111,7 +120,7 @@ class Head:
             planned = make(self._at[1])
             if not self._at[1].vouches_for(planned.changes):
                 return None
-            return self._proposed(planned, author, message, lambda _: ()), planned.said
+            return self._proposed(planned, author, message, lambda _: ()), self._said(planned)
         except Conflict:
             if self._moved():
                 return None
@@ -134,6 +143,19 @@ class Head:
         self._at = (made.number, after)
         self._pending.append(made.number)
         return made
+
+    def _said(self, planned: Planned) -> str:
+        """Return what was done, and whether the rule that it is about does not take effect (S9)."""
+        if planned.rule is None or self._at is None:
+            return planned.said
+        group, named = planned.rule
+        desired = self._at[1]
+        rules = desired.items["security_groups"][group]
+        assert isinstance(rules, SecurityGroup)
+        most = Limits.model_validate(json.loads(desired.resources.get(SETTINGS, NOTHING_YET)).get("limits", {}))
+        lapsed = zip(rules.rules, lapses(rules, most.costly_rules, ""), strict=True)
+        beyond = any(rule.id == named and lapse == QUOTA for rule, lapse in lapsed)
+        return f"{planned.said}, but {QUOTA}, see `enforcer status`" if beyond else planned.said
 
     def at(self, number: int) -> dict[str, str]:
         """Return the resources as of a revision."""

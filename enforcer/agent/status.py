@@ -110,4 +110,4 @@ def closed_yet(places: Iterable[Place]) -> str:
         if interface not in place.bound
     ]
     shown = ", ".join(waiting[:10]) + (" …" if len(waiting) > 10 else "")
-    return f"closed until there: {shown}" if waiting else ""
+    return f"closed for now: {shown}; `enforcer status` says why" if waiting else ""

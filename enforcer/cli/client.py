@@ -118,14 +118,14 @@ def part(name: str) -> str:
         raise UsageError(f"{shown(name)} is not text; write it in UTF-8") from error
 
 
-def told(done: dict[str, Any], *, as_json: bool) -> None:
-    """Print what became of a change: the revision in which it is in force."""
+def told(done: dict[str, Any], *, as_json: bool, closed: bool = True) -> None:
+    """Print what became of a change: the revision in which it is in force, and if wanted which NICs it leaves closed."""
     if as_json:
         output.emit(done)
         return
     for warning in done["warnings"]:
         output.warn(warning["text"], warning["code"])
-    if done["reason"]:
+    if done["reason"] and closed:
         output.note(f"note: {done['reason']}")
     if done.get("summary"):
         click.echo(done["summary"])

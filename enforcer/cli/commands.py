@@ -19,11 +19,25 @@ from enforcer.errors import EnforcerError, UsageError
 
 FILE = click.Path(readable=False)
 """A file or `-`: whoever opens it says what is wrong with it, not click."""
+MAY_BE_EMPTY = frozenset(("message", "description", "netns"))
 _ASKED_JSON = "enforcer.asked-json"
+
+
+class _Command(click.Command):
+    """A command whose options say something: the empty variable of a script must not mean "every port" or "anybody"."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        for option in (each for each in self.params if isinstance(each, click.Option)):
+            value = ctx.params.get(option.name or "")
+            if option.name not in MAY_BE_EMPTY and "" in (value if isinstance(value, tuple) else (value,)):
+                raise UsageError(f"{option.opts[-1]}: is empty; write something, or leave it out")
+        return super().invoke(ctx)
 
 
 class Group(click.Group):
     """A group whose help says of each command what it does, in one whole sentence."""
+
+    command_class = _Command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         _write_commands(self, ctx, formatter, "Commands", self.list_commands(ctx))

@@ -19,8 +19,9 @@ class Edit:
         self._query = {"message": message, "if_revision": if_revision}
 
     def make(self, method: str, path: str, body: object = None, **query: Any) -> None:
-        """Have the daemon make the edit, and print what became of it."""
-        told(self._client.change(method, path, body, **self._query, **query), as_json=self._as_json)
+        """Have the daemon make the edit, and print what became of it; what is closed only where NICs are changed."""
+        done = self._client.change(method, path, body, **self._query, **query)
+        told(done, as_json=self._as_json, closed=path.startswith("/nics/"))
 
 
 def _given(**fields: Any) -> dict[str, Any]:

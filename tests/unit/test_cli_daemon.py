@@ -99,6 +99,33 @@ def test_warnings_of_apply_have_the_form_that_check_gives_them(daemon: Served):
         assert [f"warning: {each['text']} [{each['code']}]" for each in told] == wanted
 
 
+def test_a_rule_that_is_beyond_the_quota_is_said_to_be_so(daemon: Served):
+    """S9: it is written down, and does not take effect."""
+    Path("policy.yaml").write_text(f"limits: {{costly_rules: 1}}\n{REGION}")
+    said("apply", "policy.yaml")
+    beyond = "but not in effect: quota, see `enforcer status`; revision"
+    assert beyond in said("rule", "add", "web", "ingress", "--remote-group", "db", "--id", "C")
+    assert beyond not in said("rule", "add", "web", "egress", "--remote-group", "db", "--id", "D")
+    assert beyond not in said("rule", "move", "web", "C", "--before", "B")
+    assert beyond in said("rule", "move", "web", "C")
+    assert beyond not in said("rule", "disable", "web", "C")
+    assert beyond in said("rule", "enable", "web", "C")
+    assert document("show", "2")["policy"] != document("show")["policy"]
+
+
+def test_an_empty_option_is_refused_for_it_might_mean_anybody(daemon: Served):
+    for words in (
+        ("rule", "add", "web", "ingress", "--protocol", "tcp", "--ports", ""),
+        ("rule", "add", "web", "ingress", "--id", ""),
+        ("rule", "move", "web", "A", "--before", ""),
+        ("group", "create", "new", "--template", ""),
+        ("nic", "attach", "c", "--subnet", "s", "--address", "10.0.0.9", "--interface", ""),
+        ("nic", "attach", "c", "--subnet", "s", "--address", "10.0.0.9", "--group", "web", "--group", ""),
+    ):
+        assert enforcer(*words, status=2).stderr == f"error: {words[-2]}: is empty; write something, or leave it out\n"
+    said("nic", "attach", "c", "--subnet", "s", "--address", "10.0.0.9", "--netns", "", "-m", "")
+
+
 def test_what_the_kernel_refuses_has_exit_status_4_and_its_reason(daemon: Served):
     found = enforcer("nic", "groups", "a", "db", "-m", "bridge", status=4).stderr
     assert "revision 2 was refused, nothing has changed: interface tap-b: is a port of the bridge br0" in found

@@ -85,7 +85,9 @@ def test_a_group_without_rules_and_template_gets_the_four_of_every_new_group_s1(
         (edits.add_rule, ["wbe", {}], "security_groups[wbe]: 'wbe' is not defined; did you mean 'web'?"),
         (edits.add_rule, ["web", {}], "security_groups[web].rules[rule-4].direction: is missing; write ingress or egr"),
         (edits.add_rule, ["web", {"id": "OFFICE", "direction": "egress"}], "'OFFICE' is already the id of another rul"),
-        (edits.add_rule, ["web", {"id": ["x"]}], "security_groups[web].rules[…].name: a list stands where text is"),
+        (edits.add_rule, ["web", {"id": ["x"]}], "security_groups[web].rules[…].id: a list stands where text is"),
+        (edits.remove_rule, ["web", "template-1"], "security_groups[web].rules[template-1]: 'template-1' is not a ru"),
+        (edits.attach_nic, ["c:eth1", {"name": "eth2"}], "ecs[c].nics[eth1].name: 'eth2' is another name; leave it o"),
         (edits.add_rule, ["web", {"direction": "ingress", "remote_group": "dbb"}], "'dbb' is not defined; did you mea"),
         (edits.remove_rule, ["web", "OFICE"], "security_groups[web].rules[OFICE]: 'OFICE' is not a rule of the group;"),
         (edits.remove_rule, ["shop", "template-1"], "is a rule of the template 'general-purpose-web-server', which is"),
@@ -132,7 +134,7 @@ def test_a_rule_is_moved():
     assert ids(after(lambda now: edits.move_rule(now, "web", "rule-1")), "web") == ["OFFICE", "rule-3", "rule-1"]
     moved = after(lambda now: edits.move_rule(now, "web", "rule-3", before="rule-1"))
     assert ids(moved, "web") == ["rule-3", "rule-1", "OFFICE"]
-    assert "'OFFICE' is not a rule of the group" in refusal(edits.move_rule, "web", "OFFICE", before="OFFICE")
+    assert "rules[OFFICE]: cannot stand before itself" in refusal(edits.move_rule, "web", "OFFICE", before="OFFICE")
 
 
 def test_a_rule_is_disabled_and_enabled_s4():
