@@ -100,7 +100,7 @@ class Loop:
         self._read, self._passed, self._alive = desired, passed, alive
         self._compile = compile_ or Compiler().compile
         self._places = Places(kernel, eyes, observer)
-        self._settling = Settling(store, self._failed, passed)
+        self._settling = Settling(store, observer.failed, passed)
         self._status = Status()
         self._events: deque[Event] = deque()
         self._proposed: deque[Revision] = deque()
@@ -175,7 +175,7 @@ class Loop:
     def _odd(self, error: Exception) -> None:
         """Survive what nobody thought of: trust nothing that is in the kernel, and begin again from what is wanted."""
         self._oddities += 1
-        self._failed("loop", f"{type(error).__name__}: {error}")
+        self._observer.failed("loop", f"{type(error).__name__}: {error}")
         if self._oddities >= MOST_ODDITIES:
             raise error
         self._places.distrust("the enforcer met an unexpected failure")
@@ -275,13 +275,9 @@ class Loop:
         self._settling.settle([number], Outcome.REFUSED, why)
         self._observer.refused(number, why)
         if not ours:
-            self._failed(f"revision {number}", why)
+            self._observer.failed(f"revision {number}", why)
 
     # --- what it says ------------------------------------------------------------------------------------------------
-
-    def _failed(self, what: str, why: str) -> None:
-        self._observer.failed(what, why)
-        self._status.failed(what, why)
 
     def _publish_when_due(self) -> None:
         if self._status.changed and (self._mailbox.empty() or time.monotonic() - self._published > PUBLISH_EVERY):

@@ -1,9 +1,8 @@
-"""What the loop publishes about itself: which revision is in force, each NIC's state and why, repairs and errors.
+"""What the loop publishes about itself: which revision is in force, each NIC's state and why, repairs.
 
     {"revision": 12, "proposed": 0,
      "namespaces": [{"netns": "", "state": "in force", "generation": 3, "why": ""}],
      "repairs": {"count": 1, "last": {"at": …, "netns": "", "what": "…", "program": "nft", "pid": 4711, "ms": 2.1}},
-     "errors": [{"at": …, "what": "store", "why": "…"}],
      "nics": [{"nic": "ecs-a", "interface": "tap-a", "netns": "", "state": "pending", "why": "does not exist yet"}]}
 
 A NIC is `in force`, `pending` (closed until its interface is there) or `failed` (closed, and somebody should look).
@@ -14,7 +13,6 @@ from __future__ import annotations
 
 import json
 import time
-from collections import deque
 from collections.abc import Iterable
 from typing import Any
 
@@ -22,7 +20,6 @@ from enforcer.agent.decide import Place
 from enforcer.compiler import Program
 
 KEY = "status"
-MOST_ERRORS = 20
 
 IN_FORCE, PENDING, FAILED = "in force", "pending", "failed"
 
@@ -34,7 +31,6 @@ class Status:
         self.changed = True
         self._repairs = 0
         self._last_repair: dict[str, Any] | None = None
-        self._errors: deque[dict[str, Any]] = deque(maxlen=MOST_ERRORS)
         self._told: dict[str, tuple[tuple[object, ...], str]] = {}
 
     def repaired(self, netns: str, what: str, program: str, pid: int, seconds: float) -> None:
@@ -42,11 +38,6 @@ class Status:
         self._repairs += 1
         told = {"netns": netns, "what": what, "program": program, "pid": pid, "ms": round(seconds * 1000, 3)}
         self._last_repair = {"at": time.time(), **told}
-        self.changed = True
-
-    def failed(self, what: str, why: str) -> None:
-        """Keep an error."""
-        self._errors.append({"at": time.time(), "what": what, "why": why})
         self.changed = True
 
     def document(self, revision: int, proposed: int, program: Program, places: dict[str, Place]) -> str:
@@ -59,7 +50,6 @@ class Status:
                 "proposed": proposed,
                 "namespaces": [_place(place) for place in places.values()],
                 "repairs": {"count": self._repairs, "last": self._last_repair},
-                "errors": list(self._errors),
             }
         )
         nics = ", ".join(text for _, text in self._told.values() if text)

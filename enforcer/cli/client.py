@@ -119,7 +119,7 @@ def part(name: str) -> str:
 
 
 def told(done: dict[str, Any], *, as_json: bool, closed: bool = True) -> None:
-    """Print what became of a change: the revision in which it is in force, and if wanted which NICs it leaves closed."""
+    """Print what became of a change: the revision in which it is in force; if wanted, which NICs it leaves closed."""
     if as_json:
         output.emit(done)
         return

@@ -55,9 +55,13 @@ def history_command(most: int, before: int | None, socket: str, as_json: bool) -
     if as_json:
         output.emit(found)
         return
+    if not found["revisions"]:
+        output.note("note: there are none" + (" before that" if before else " yet"))
+        return
     output.table("", ("revision", "when", "who", "outcome", "what"), (_row(each) for each in found["revisions"]))
     if found["waiting"]:
-        output.note(f"note: revision {found['waiting']} goes back by itself, unless you run `enforcer confirm`")
+        when = f"back by itself in {max(found['left'], 0):.0f} s"
+        output.note(f"note: revision {found['waiting']} goes {when}, unless you run `enforcer confirm`")
 
 
 def _row(revision: dict[str, Any]) -> tuple[object, ...]:

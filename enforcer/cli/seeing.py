@@ -35,6 +35,9 @@ def _show_status(found: dict[str, Any]) -> None:
     counts = ", ".join(f"{states.count(state)} {state}" for state in ("in force", "pending", "failed"))
     waiting = f"; {found['proposed']} more proposed" if found["proposed"] else ""
     click.echo(f"revision {found['revision']} is in force{waiting}; NICs: {counts}")
+    if waits := found["waiting"]:
+        when = f"back to {waits['base']} in {max(waits['left'], 0):.0f} s"
+        click.echo(f"revision {waits['revision']} goes {when}, unless you run `enforcer confirm`")
     for row in (*found["namespaces"], *found["nics"]):
         if row["state"] != "in force":
             name = row.get("nic") or f"network namespace {row['netns'] or '(own)'}"
@@ -47,7 +50,8 @@ def _show_status(found: dict[str, Any]) -> None:
     for warning in found["warnings"]:
         click.echo(f"warning: {warning['where']}: {warning['message']} [{warning['code']}]")
     for error in found["errors"]:
-        click.echo(f"error: {_time(error['at'])}: {error['what']}: {error['why']}")
+        often = f" ({error['times']} times)" if error["times"] > 1 else ""
+        click.echo(f"error: {_time(error['at'])}: {error['what']}: {error['why']}{often}")
 
 
 @click.command("hits")

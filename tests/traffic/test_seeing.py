@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -80,6 +81,20 @@ def test_status_says_whether_all_is_as_wanted(host: Host, tmp_path: Path):
         until(lambda: daemon_status(daemon)["well"], "all is well again")
 
 
+def test_status_says_what_waits_to_be_confirmed_and_what_did_not_work(host: Host, tmp_path: Path):
+    with running(host, tmp_path) as daemon:
+        assert (document(daemon, "status")["waiting"], document(daemon, "status")["errors"]) == (None, [])
+        assert daemon.ask("PUT", "/v1/policy?confirm=600", host.policy(OTHER))[0] == 200
+        assert document(daemon, "status")["waiting"]["base"] == 1
+        assert re.search(r"(?m)^revision 2 goes back to 1 in [56]\d\d s, unless you", enforcer(daemon, "status"))
+        assert 500 < document(daemon, "history")["left"] <= 600
+        (tmp_path / "enforcer.toml").write_text("log_level = 'loud'")
+        for times in (1, 2):
+            daemon.process.send_signal(signal.SIGHUP)
+            until(lambda times=times: [each["times"] for each in daemon.status()["errors"]] == [times], "it is told")
+        assert re.search(r"(?m)^error: [-0-9: ]+ configuration: .*log_level.* \(2 times\)$", enforcer(daemon, "status"))
+
+
 def daemon_status(daemon: Daemon) -> Any:
     words = [sys.executable, "-m", "enforcer", "status", "--json"]
     where = {**os.environ, "PYTHONPATH": str(ROOT), "ENFORCER_SOCKET": str(daemon.socket)}
@@ -88,6 +103,11 @@ def daemon_status(daemon: Daemon) -> Any:
 
 def test_a_trace_tells_flows_as_they_are_judged_and_ends_with_its_client(host: Host, tmp_path: Path):
     with running(host, tmp_path) as daemon:
+        for wrong, said in (
+            (("--nic", "ecs-bb"), "'ecs-bb' is no NIC of the policy in force; did you mean 'ecs-b'?"),
+            (("--proto", "tpc"), "'tpc' has no known protocol; did you mean 'tcp'?"),
+        ):
+            assert f"error: {said}\n" in enforcer(daemon, "trace", *wrong, status=2)
         words = [sys.executable, "-m", "enforcer", "trace", "--nic", "ecs-b", "--proto", "udp", "--json"]
         where = {**os.environ, "PYTHONPATH": str(ROOT), "ENFORCER_SOCKET": str(daemon.socket), "PYTHONUNBUFFERED": "1"}
         with subprocess.Popen(words, env=where, stdout=subprocess.PIPE, text=True) as tracing:

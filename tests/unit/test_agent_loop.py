@@ -180,7 +180,7 @@ def test_what_the_store_cannot_write_is_settled_later(
         running.rounds()
     assert speaks_of(world.in_force[""], 80)
     assert running.outcome(number).outcome is Outcome.PROPOSED, "nobody was told that it is done"
-    assert "no space" in running.status()["errors"][-1]["why"]
+    assert "no space" in running.notes.of("failed")[-1][1]
     running.rounds()
     assert running.outcome(number).outcome is Outcome.IN_FORCE
 

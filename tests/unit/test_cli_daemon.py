@@ -148,6 +148,11 @@ def test_history_says_who_changed_what_and_what_became_of_it(daemon: Served):
     assert [each["revision"] for each in document("history", "-n", "1", "--before", "3")["revisions"]] == [2]
 
 
+def test_history_says_that_there_is_nothing(daemon: Served):
+    assert enforcer("history", "--before", "1").stderr == "note: there are none before that\n"
+    assert document("history", "--before", "1")["revisions"] == []
+
+
 def test_what_show_prints_can_be_applied_again(daemon: Served):
     said("rule", "add", "web", "egress")
     Path("before.yaml").write_text(enforcer("show", "1").stdout)

@@ -161,10 +161,11 @@ class Written(BaseModel):
 
 
 class History(BaseModel):
-    """Revisions, newest first; `head` is the one that is wanted, `waiting` one that must be confirmed."""
+    """Revisions, newest first; `head` is the one that is wanted, `waiting` must be confirmed within `left` seconds."""
 
     head: int
     waiting: int | None = None
+    left: float | None = None
     revisions: list[Written]
 
 

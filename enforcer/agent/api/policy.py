@@ -137,6 +137,7 @@ def history(
     return History(
         head=here.store.head,
         waiting=waiting.revision if waiting else None,
+        left=waiting.left if waiting else None,
         revisions=[Written.of(each) for each in found],
     )
 

@@ -20,6 +20,7 @@ from fastapi.responses import StreamingResponse
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.concurrency import run_in_threadpool
 
+from enforcer.agent.api.context import Here
 from enforcer.agent.seeing.parts import Seeing
 from enforcer.agent.seeing.tracing import Following
 
@@ -36,9 +37,11 @@ def router_of(seeing: Seeing) -> APIRouter:
     router = APIRouter(tags=["seeing"])
 
     @router.get("/status")
-    async def status() -> dict[str, Any]:
-        """Return what is the case, and whether all is as wanted (`well`)."""
-        return await run_in_threadpool(seeing.status)
+    async def status(here: Here) -> dict[str, Any]:
+        """Return what is the case, and whether all is as wanted (`well`); `waiting`: what is to be confirmed."""
+        found = await run_in_threadpool(seeing.status)
+        waiting = await run_in_threadpool(here.confirming.waiting)
+        return {**found, "waiting": None if waiting is None else asdict(waiting)}
 
     @router.get("/hits")
     async def hits(unused: bool = False) -> dict[str, Any]:
@@ -54,7 +57,7 @@ def router_of(seeing: Seeing) -> APIRouter:
     async def trace(nic: Name = "", protocol: Name = "") -> StreamingResponse:
         """Return new flows as they are judged, one JSON object a line; `left_out` counts lines that were lost."""
         stack = AsyncExitStack()
-        following = stack.enter_context(seeing.traces.follow(nic=nic, protocol=protocol))
+        following = stack.enter_context(seeing.follow(nic, protocol))
         return StreamingResponse(_lines(following, stack), media_type="application/x-ndjson")
 
     return router

@@ -8,6 +8,8 @@ what is left is added up under the name `(others)`. No label ever holds an addre
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Protocol, TypeVar
 
@@ -22,6 +24,7 @@ from enforcer.ruleset.names import DENIALS, REFUSALS, REVOKED
 
 Labels = TypeVar("Labels", bound=tuple[str, ...])
 MOST_SERIES = 10_000
+MOST_FAILURES = 20
 OTHERS = "(others)"
 BUCKETS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
@@ -53,6 +56,8 @@ class Measuring:
 
     def __init__(self, beyond: Observer) -> None:
         self._beyond = beyond
+        self._lock = threading.Lock()
+        self._last: dict[tuple[str, str], tuple[float, int]] = {}
         self.registry = CollectorRegistry()
         here = self.registry
         self._revisions = Counter("enforcer_revisions", "Revisions that were settled", ["outcome"], registry=here)
@@ -91,7 +96,19 @@ class Measuring:
 
     def failed(self, what: str, why: str) -> None:
         self._failures.inc()
+        with self._lock:
+            _, times = self._last.pop((what, why), (0.0, 0))
+            self._last[what, why] = (time.time(), times + 1)
+            while len(self._last) > MOST_FAILURES:
+                del self._last[next(iter(self._last))]
         self._beyond.failed(what, why)
+
+    def last_failures(self) -> list[dict[str, Any]]:
+        """Return what did not work, each thing once: when it was last (Unix time) and how often; the newest last."""
+        with self._lock:
+            return [
+                {"at": at, "what": what, "why": why, "times": times} for (what, why), (at, times) in self._last.items()
+            ]
 
     def show(self, source: Source) -> None:
         """Show what a source says, too."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Any
 from wsgiref.simple_server import WSGIServer
 
@@ -19,7 +20,7 @@ from enforcer.agent.observer import Observer
 from enforcer.agent.seeing.counting import BEGUN, Counting
 from enforcer.agent.seeing.hits import RuleHits
 from enforcer.agent.seeing.metrics import Measuring
-from enforcer.agent.seeing.tracing import Traces
+from enforcer.agent.seeing.tracing import Following, Traces, nic_of, protocol_of
 from enforcer.agent.seeing.watching import Watching
 from enforcer.agent.status import IN_FORCE, KEY
 from enforcer.agent.store import Store
@@ -82,10 +83,14 @@ class Seeing:
             "warnings": self._warnings(),
             "conntrack": [row for space in published.get("namespaces", []) if (row := _use(space["netns"]))],
             "repairs": published.get("repairs", {"count": 0, "last": None}),
-            "errors": published.get("errors", []),
+            "errors": self.measuring.last_failures(),
         }
         places = (*found["namespaces"], *found["nics"])
         return {"well": bool(published) and all(each["state"] == IN_FORCE for each in places), **found}
+
+    def follow(self, nic: str, protocol: str) -> AbstractContextManager[Following]:
+        """Follow new flows as they are judged, of a NIC and a protocol if given; UsageError if there are none such."""
+        return self.traces.follow(nic=nic_of(self._in_force(), nic), protocol=protocol_of(protocol))
 
     def hits(self, *, unused: bool = False) -> dict[str, Any]:
         """Return hits, read anew."""

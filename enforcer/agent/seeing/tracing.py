@@ -15,9 +15,40 @@ from contextlib import contextmanager
 
 from enforcer.agent.seeing.naming import Seen
 from enforcer.errors import UsageError
+from enforcer.model import Policy, parse_traffic
+from enforcer.model.traffic import SERVICES
+from enforcer.model.words.protocols import PROTOCOL_NAMES
+from enforcer.model.words.wording import shown, suggestion
 
+MEND = "; `enforcer status --json` lists them"
 MOST_LINES = 1000
 MOST_FOLLOWERS = 8
+
+
+def nic_of(policy: Policy, word: str) -> str:
+    """Return the NIC that `ecs` or `ecs:nic` stands for, as lines name it; raise UsageError if none does here."""
+    if not word:
+        return ""
+    meant = [ref for ref in policy.nics() if word in (ref.ecs.name, f"{ref.ecs.name}:{ref.nic.name}")]
+    if not meant:
+        known = [ref.label for ref in policy.nics() if ref.nic.interface]
+        raise UsageError(f"{shown(word)} is no NIC of the policy in force{suggestion(word, known) or MEND}")
+    if len(meant) > 1:
+        raise UsageError(f"{shown(word)} has the NICs {', '.join(ref.label for ref in meant)}; say which")
+    if not meant[0].nic.interface:
+        raise UsageError(f"{shown(word)} has no interface on this host, so nothing of it is seen here")
+    return meant[0].label
+
+
+def protocol_of(word: str) -> str:
+    """Return how lines about `tcp`, `tcp/22`, `ssh`, `icmp`, `arp` … begin; raise UsageError if there are none such."""
+    folded = SERVICES.get(word.casefold(), word.casefold())
+    name, *numbers = folded.split("/")
+    if folded in ("", "arp"):
+        return folded
+    if not numbers and name in ("tcp", "udp", "6", "17"):
+        return PROTOCOL_NAMES.get(int(name), name) if name.isdecimal() else name
+    return "/".join((PROTOCOL_NAMES.get(number := parse_traffic(word).protocol, str(number)), *numbers))
 
 
 class Following:
