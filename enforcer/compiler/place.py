@@ -188,13 +188,13 @@ class Place:
         return self._changed(space, listed, ranges, lost)
 
     def _changed(
-        self, space: Space, listed: Mapping[int, Lists], ranges: Ranges, lost: Iterable[str]
+        self, space: Space, listed: Mapping[int, Lists], ranges: Ranges, lost: Collection[str]
     ) -> _Respaced | None:
         if not listed and not ranges:
             return _Respaced()
         if space.map.displaced:
             return None
-        gone = space.inside(lost)
+        gone = space.inside(lost) if lost else {}
         found = space.with_ranges(ranges, listed) if ranges else space.changed(listed)
         if found is None:
             return None
