@@ -15,16 +15,25 @@ What can change while the daemon runs (`log_level`, `audit_seconds`) is read aga
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from enforcer.errors import UsageError
+from enforcer.model.words.wording import shown, what_is_wrong, wrong
 
 DEFAULT_FILE = Path("/etc/enforcer/enforcer.toml")
 STATE_DIR = Path("/var/lib/enforcer")
 SOCKET = Path("/run/enforcer/enforcer.sock")
+
+
+def _address(text: str) -> str:
+    address, colon, port = text.rpartition(":")
+    if text and not (address and colon and port.isdecimal() and 0 < int(port) < 65536):
+        raise wrong(f"{shown(text)} is not an address with a port; write one like '127.0.0.1:9567'")
+    return text
 
 
 class Config(BaseModel):
@@ -38,7 +47,7 @@ class Config(BaseModel):
     others_read: bool = False
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     audit_seconds: float = Field(30.0, ge=0.1, le=86400)
-    metrics_listen: str = Field("", pattern=r"^(|.+:[0-9]{1,5})$")
+    metrics_listen: Annotated[str, AfterValidator(_address)] = ""
     count_flows: bool = False
 
     @property
@@ -67,9 +76,11 @@ def read_config(path: Path | None, **given: object) -> Config:
     try:
         return Config(**{**data, **{key: value for key, value in given.items() if value is not None}})
     except ValidationError as error:
-        lines = (f"{file}: {_place(each['loc'])}: {each['msg']} ({each['input']!r})" for each in error.errors())
+        lines = (f"{_where(file, each['loc'], given)}: {what_is_wrong(each)}" for each in error.errors())
         raise UsageError("\n".join(lines)) from error
 
 
-def _place(steps: tuple[int | str, ...]) -> str:
-    return ".".join(map(str, steps))
+def _where(file: Path, steps: tuple[int | str, ...], given: Mapping[str, object]) -> str:
+    """Return whose fault a value is: the file's, or an option's."""
+    key = ".".join(map(str, steps))
+    return f"{file}: {key}" if given.get(key) is None else f"--{key.replace('_', '-')}"

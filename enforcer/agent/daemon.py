@@ -14,10 +14,9 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from collections.abc import Callable, Collection
-from typing import Any, Protocol
+from collections.abc import Callable
+from typing import Protocol
 
-from enforcer.agent.api.seeing import router_of
 from enforcer.agent.config import Config
 from enforcer.agent.desired import Desired
 from enforcer.agent.events.audit import Audit
@@ -54,7 +53,7 @@ class Daemon:
         self,
         config: Config,
         reread: Callable[[], Config],
-        serve: Callable[[Store, Config, Loop, Collection[Any]], Api] | None = None,
+        serve: Callable[[Store, Config, Loop, Seeing], Api] | None = None,
         observer: Observer | None = None,
     ) -> None:
         self._config, self._reread, self._serve = config, reread, serve
@@ -95,7 +94,7 @@ class Daemon:
             Copying(place(self._config.store), lambda: _copied(loop), failed),
         )
         looping = threading.Thread(target=self._loop, args=(loop,), name="loop")
-        api = self._serve(store, self._config, loop, (router_of(seeing),)) if self._serve else None
+        api = self._serve(store, self._config, loop, seeing) if self._serve else None
         store.follow(loop.last, lambda revision: mailbox.put(Proposed(revision)))
         for part in (looping, *beside):
             part.start()

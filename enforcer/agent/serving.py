@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
-from typing import Any
+from collections.abc import Callable
 
 from enforcer.agent.api.context import Context
 from enforcer.agent.api.server import Access, Server
@@ -15,6 +14,7 @@ from enforcer.agent.loop import Loop
 from enforcer.agent.memory import keep_the_collector_away
 from enforcer.agent.observer import Log
 from enforcer.agent.plan import planned, summarised
+from enforcer.agent.seeing.parts import Seeing
 from enforcer.agent.store import Store
 from enforcer.dataplane import namespaces, observe
 from enforcer.errors import AttachmentRefused
@@ -29,7 +29,7 @@ class Serving:
         store: Store,
         config: Config,
         loop: Loop,
-        routers: Collection[Any] = (),
+        seeing: Seeing | None = None,
         failed: Callable[[str, str], None] | None = None,
     ) -> None:
         def in_force() -> tuple[int, Desired]:
@@ -46,7 +46,7 @@ class Serving:
             require=require,
             plan=planned,
             summary=summarised,
-            routers=routers,
+            seeing=seeing,
             grown=keep_the_collector_away,
         )
         loop.gathering.coming = lambda: context.coming
@@ -66,7 +66,6 @@ class Serving:
 
 def require(policy: Policy) -> None:
     """Raise AttachmentRefused, naming each, if an interface or a namespace that a policy names does not exist."""
-    mend = "create it first, or apply without --require"
     mend = "create it first, or apply without --require"
     missing: list[str] = []
     for space in host_layout(policy).namespaces:

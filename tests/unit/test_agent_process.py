@@ -61,8 +61,11 @@ def test_the_configuration_has_defaults_and_the_command_line_goes_first(tmp_path
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("log_levle = 1", r"enforcer.toml: log_levle: Extra inputs"),
-        ('audit_seconds = "often"', r"enforcer.toml: audit_seconds: .* \('often'\)"),
+        ("log_levle = 1", r"enforcer.toml: log_levle: is not a known key here; leave it out"),
+        ('audit_seconds = "often"', r"enforcer.toml: audit_seconds: 'often' is not a number; write one"),
+        ('log_level = "loud"', r"enforcer.toml: log_level: 'loud' is not known; write 'debug', 'info'"),
+        ("audit_seconds = 0", r"enforcer.toml: audit_seconds: 0 is out of range; write 0.1 or more"),
+        ('metrics_listen = "here"', r"enforcer.toml: metrics_listen: 'here' is not an address with a port; write one"),
         ("audit_seconds = ", r"enforcer.toml: is not TOML"),
     ],
 )
@@ -70,6 +73,14 @@ def test_a_wrong_configuration_is_refused_by_file_and_key(tmp_path: Path, text: 
     (tmp_path / "enforcer.toml").write_text(text)
     with pytest.raises(UsageError, match=said):
         read_config(tmp_path / "enforcer.toml")
+
+
+def test_a_wrong_option_is_not_said_to_be_in_the_file(tmp_path: Path) -> None:
+    (tmp_path / "enforcer.toml").touch()
+    for listen in ("here", "127.0.0.1:99999", ":9567", "[::1]:http"):
+        with pytest.raises(UsageError, match=r"^--metrics-listen: '.*' is not an address with a port; write one like"):
+            read_config(tmp_path / "enforcer.toml", metrics_listen=listen)
+    assert read_config(tmp_path / "enforcer.toml", metrics_listen="[::1]:9567").metrics_listen == "[::1]:9567"
 
 
 def test_a_configuration_that_is_named_must_be_there(tmp_path: Path) -> None:

@@ -229,15 +229,34 @@ def test_a_name_in_another_spelling_of_its_letters_is_the_same_name(daemon: Serv
 @pytest.mark.parametrize(
     ("method", "path", "body", "status", "said"),
     [
-        ("POST", "/v1/security_groups", {"nam": "x"}, 422, "body.name: Field required"),
+        ("POST", "/v1/security_groups", {"nam": "x"}, 422, "body.name: is missing; write it"),
         ("POST", "/v1/security_groups", {"name": "x/y"}, 422, "'x/y' has the character '/'"),
-        ("POST", "/v1/security_groups/web/rules", {"rule": {}, "befor": "A"}, 422, "body.befor: Extra inputs"),
-        ("POST", "/v1/security_groups/web/rules/A/destroy", None, 422, "path.state: Input should be 'enable' or"),
-        ("GET", "/v1/revisions?most=0", None, 422, "query.most: Input should be greater than or equal to 1"),
-        ("GET", "/v1/policy?revision=-1", None, 422, "query.revision: Input should be greater"),
-        ("GET", "/v1/nothing", None, 404, "Not Found"),
-        ("PATCH", "/v1/policy", None, 405, "Method Not Allowed"),
-        ("PUT", "/v1/policy?confirm=0.5", None, 422, "query.confirm: Input should be greater than or equal to 1"),
+        (
+            "POST",
+            "/v1/security_groups/web/rules",
+            {"rule": {}, "befor": "A"},
+            422,
+            "body.befor: is not a known key h",
+        ),
+        ("POST", "/v1/security_groups/web/rules/A/destroy", None, 422, "path.state: 'destroy' is not known; write 'en"),
+        ("POST", "/v1/security_groups", {"name": ""}, 422, "body.name: '' is empty; write something"),
+        ("POST", "/v1/rollback", {"revision": True}, 422, "body.revision: true is not a whole number; write one"),
+        ("PUT", "/v1/nics/a/security_groups", {"security_groups": "db"}, 422, "'db' stands where a list is expected"),
+        ("PUT", "/v1/nics/a/security_groups?if_revison=1", {"security_groups": []}, 400, "did you mean 'if_revision'?"),
+        (
+            "DELETE",
+            "/v1/address_groups/office/entries?entri=10.8.0.0",
+            None,
+            400,
+            "query.entri: is not known here; did",
+        ),
+        ("GET", "/v1/policy?revison=1", None, 400, "query.revison: is not known here; did you mean 'revision'?"),
+        ("GET", "/v1/status?verbose=1", None, 400, "query.verbose: is not known here; leave it out"),
+        ("GET", "/v1/revisions?most=0", None, 422, "query.most: '0' is out of range; write 1 or more"),
+        ("GET", "/v1/policy?revision=-1", None, 422, "query.revision: '-1' is out of range; write 0 or more"),
+        ("GET", "/v1/nothing", None, 404, "there is no '/v1/nothing'; `enforcer api-schema`"),
+        ("PATCH", "/v1/policy", None, 405, "'/v1/policy' does not take PATCH; `enforcer api-"),
+        ("PUT", "/v1/policy?confirm=0.5", None, 422, "query.confirm: '0.5' is out of range; write 1 or"),
     ],
 )
 def test_a_malformed_request_is_answered_with_a_document(
@@ -247,6 +266,16 @@ def test_a_malformed_request_is_answered_with_a_document(
     assert answer.status_code == status
     assert said in texts(answer)[0]
     assert answer.json()["exit_status"] in (2, 3)
+
+
+def test_a_body_that_is_not_called_json_or_is_none_is_said_to_be_so(daemon: Served):
+    """What curl sends with `-d` alone is called a form."""
+    path, body = "/v1/rollback", b'{"revision": 1}'
+    form = daemon.http.post(path, content=body, headers={"content-type": "application/x-www-form-urlencoded"})
+    mend = "is not taken as JSON; send it with the header 'content-type: application/json'"
+    assert (form.status_code, texts(form)) == (422, [f"body: {mend}"])
+    broken = daemon.http.post(path, content=body[:-1], headers={"content-type": "application/json"})
+    assert texts(broken) == ["body: is not JSON (Expecting ',' delimiter, at character 14)"]
 
 
 # --- who may do what ---

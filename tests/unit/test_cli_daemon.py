@@ -264,7 +264,11 @@ def test_without_the_daemon_is_refused_where_one_runs(daemon: Served):
 
 def test_the_api_is_described_without_a_daemon():
     paths = json.loads(said("api-schema"))["paths"]
-    assert "/v1/policy" in paths
+    assert {"/v1/policy", "/v1/security_groups", "/v1/status", "/v1/trace"} <= set(paths)
+
+
+def test_the_description_is_the_one_that_the_daemon_gives(daemon: Served):
+    assert json.loads(said("api-schema")) == daemon.http.get("/v1/openapi.json").json()
 
 
 def test_names_are_completed_from_what_the_daemon_has(daemon: Served):

@@ -8,19 +8,22 @@ A bug of ours is 500 and says no more than that; the log has the rest. Example: 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
-from fastapi import FastAPI, Request
+from fastapi import Depends, FastAPI, Request
+from fastapi.dependencies.models import Dependant
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from enforcer import __version__
-from enforcer.agent.api import edits, policy
+from enforcer.agent.api import edits, policy, seeing
 from enforcer.agent.api.context import Context, NotAllowed, Refused
 from enforcer.agent.api.documents import Refusal, Said
 from enforcer.agent.store import Conflict, UnknownRevision
 from enforcer.errors import AttachmentRefused, EnforcerError, PolicyError, Problem, UsageError
+from enforcer.model.words.wording import shown, suggestion, what_is_wrong
 
 PREFIX = "/v1"
 
@@ -55,8 +58,6 @@ def create_app(context: Context) -> FastAPI:
     """Return the application over a context."""
     app = _bare()
     app.state.context = context
-    for router in (policy.router, edits.router, *context.routers):
-        app.include_router(router, prefix=PREFIX)
     app.add_exception_handler(EnforcerError, _ours)
     app.add_exception_handler(RequestValidationError, _malformed)
     app.add_exception_handler(HTTPException, _http)
@@ -65,15 +66,12 @@ def create_app(context: Context) -> FastAPI:
 
 
 def openapi() -> dict[str, Any]:
-    """Return the OpenAPI document of the daemon's own routers, without a daemon."""
-    app = _bare()
-    for router in (policy.router, edits.router):
-        app.include_router(router, prefix=PREFIX)
-    return app.openapi()
+    """Return the OpenAPI document, without a daemon."""
+    return _bare().openapi()
 
 
 def _bare() -> FastAPI:
-    return FastAPI(
+    app = FastAPI(
         title="enforcer",
         version=__version__,
         description="Cloud security groups in force on this host. Every change is a revision.",
@@ -82,7 +80,26 @@ def _bare() -> FastAPI:
         redirect_slashes=False,
         openapi_url=f"{PREFIX}/openapi.json",
         responses=REFUSALS,
+        dependencies=[Depends(nothing_unknown)],
     )
+    for router in (policy.router, edits.router, seeing.router):
+        app.include_router(router, prefix=PREFIX)
+    return app
+
+
+async def nothing_unknown(request: Request) -> None:
+    """Raise UsageError for a word of the query that the route does not take: a mistyped condition would not hold."""
+    known = set(_query_of(request.scope["route"].dependant))
+    for word in request.query_params:
+        if word not in known:
+            mend = suggestion(word, known) or "; leave it out"
+            raise UsageError(f"query.{word if word.isidentifier() else shown(word)}: is not known here{mend}")
+
+
+def _query_of(dependant: Dependant) -> Iterator[str]:
+    yield from (each.alias for each in dependant.query_params)
+    for each in dependant.dependencies:
+        yield from _query_of(each)
 
 
 async def _ours(_: Request, error: Exception) -> JSONResponse:
@@ -97,15 +114,28 @@ def refused(error: EnforcerError) -> JSONResponse:
     return _refusal(status, problems, error.exit_status, getattr(error, "__notes__", []))
 
 
-async def _malformed(_: Request, error: Exception) -> JSONResponse:
+async def _malformed(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)
-    problems = tuple(Problem(".".join(map(str, each["loc"])), each["msg"]) for each in error.errors())
+    problems = tuple(_in_our_words(request, each) for each in error.errors())
     return _refusal(422, problems, UsageError.exit_status)
 
 
-async def _http(_: Request, error: Exception) -> JSONResponse:
+def _in_our_words(request: Request, details: Any) -> Problem:
+    loc = tuple(map(str, details["loc"]))
+    if details["type"] == "json_invalid":
+        return Problem("body", f"is not JSON ({details['ctx']['error']}, at character {loc[-1]})")
+    if loc == ("body",) and "json" not in request.headers.get("content-type", "json"):
+        return Problem("body", "is not taken as JSON; send it with the header 'content-type: application/json'")
+    return Problem(".".join(loc), what_is_wrong(details))
+
+
+async def _http(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
-    answer = _refusal(error.status_code, (Problem("", str(error.detail)),), UsageError.exit_status)
+    path = shown(request.url.path)
+    words = {404: f"there is no {path}; `enforcer api-schema` has all paths"}
+    words |= {405: f"{path} does not take {request.method}; `enforcer api-schema` says what it takes"}
+    said = words.get(error.status_code, str(error.detail))
+    answer = _refusal(error.status_code, (Problem("", said),), UsageError.exit_status)
     answer.headers.update(error.headers or {})
     return answer
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Collection
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Annotated, Any, TypeVar
 
 from anyio import CapacityLimiter, to_thread
@@ -22,6 +22,7 @@ from enforcer.agent.api.peers import Peer
 from enforcer.agent.confirming import Confirming
 from enforcer.agent.desired import Desired
 from enforcer.agent.head import Head, Planned
+from enforcer.agent.seeing.parts import Seeing
 from enforcer.agent.store import Author, Change, Outcome, Revision, Store
 from enforcer.errors import EnforcerError, SystemRefused
 from enforcer.model import Policy
@@ -60,8 +61,7 @@ class Context:
     plan: Callable[[Policy | None, Policy], dict[str, Any]] | None = None
     summary: Callable[[Policy | None, Policy], str] | None = None
     writers: frozenset[int] | None = None
-    seeing: Any = None
-    routers: Collection[Any] = field(default_factory=tuple)
+    seeing: Seeing | None = None
     grown: Callable[[], None] = lambda: None
     patience: float = PATIENCE
     coming: int = 0

@@ -86,7 +86,7 @@ class GroupNames(Asked):
 class Back(Asked):
     """The revision to go back to."""
 
-    revision: Number
+    revision: Annotated[Number, Field(strict=True)]
 
 
 class Said(BaseModel):

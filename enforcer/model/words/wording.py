@@ -80,6 +80,35 @@ def wrong_fields(problems: Iterable[tuple[Place, str]]) -> PydanticCustomError:
     return PydanticCustomError("policy_fields", "{message}", {"message": pairs[0][1], "problems": pairs})
 
 
+_WORDS = {
+    "missing": "is missing; write it",
+    "extra_forbidden": "is not a known key here; leave it out",
+    "string_too_short": "{value} is empty; write something",
+    "string_too_long": "{value} is too long; write at most {max_length} characters",
+    "string_type": "{value} is not text; write it in quotes",
+    "int_type": "{value} is not a whole number; write one",
+    "int_parsing": "{value} is not a whole number; write one",
+    "int_from_float": "{value} is not a whole number; write one",
+    "finite_number": "{value} is not a finite number; write one",
+    "float_type": "{value} is not a number; write one",
+    "float_parsing": "{value} is not a number; write one",
+    "bool_type": "{value} is neither true nor false; write one of them",
+    "bool_parsing": "{value} is neither true nor false; write one of them",
+    "literal_error": "{value} is not known; write {expected}",
+    "greater_than_equal": "{value} is out of range; write {ge:g} or more",
+    "less_than_equal": "{value} is out of range; write {le:.16g} or less",
+    "list_type": "{value} stands where a list is expected; write a list",
+    "dict_type": "{value} stands where a mapping is expected; write one",
+    "model_attributes_type": "{value} stands where a mapping is expected; write one",
+}
+
+
+def what_is_wrong(details: Any) -> str:
+    """Say in our words what pydantic found (`ErrorDetails`) in what is no policy: a request, a configuration."""
+    words = _WORDS.get(details["type"], "{msg}")
+    return words.format(value=shown(details.get("input")), msg=details["msg"], **details.get("ctx", {}))
+
+
 def at_most(count: int) -> BeforeValidator:
     """Return the annotation of a list with a bound, which keeps a hostile file from costing minutes of validation."""
 
