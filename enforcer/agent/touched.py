@@ -82,17 +82,38 @@ def _read(section: str, name: str, items: Items, old: Resources, new: Resources)
     before = items[section].get(name)
     if section == "ecs":
         assert before is None or isinstance(before, Ecs)
-        return Ecs.model_validate({**data, "nics": list(_nics(name, data["nics"], nics_of(before), old, new))})
+        nics = tuple(_nics(name, data["nics"], nics_of(before), items, old, new))
+        if before is not None and old[f"{section}/{name}"] == text and [nic.name for nic in nics] == data["nics"]:
+            return before.model_copy(update={"nics": nics})  # its checks ask for their names alone
+        return Ecs.model_validate({**data, "nics": list(nics)})
     if isinstance(before, SecurityGroup) and "rules" in data:
         data["rules"] = list(_rules(data["rules"], json.loads(old[f"{section}/{name}"]).get("rules", []), before))
     return SECTIONS[section].model_validate(data)
 
 
-def _nics(ecs: str, names: list[str], before: Mapping[str, Nic], old: Resources, new: Resources) -> Iterator[Nic]:
+def _nics(
+    ecs: str, names: list[str], before: Mapping[str, Nic], items: Items, old: Resources, new: Resources
+) -> Iterator[Nic]:
     for name in names:
         key = nic_key(ecs, name)
-        same = name in before and old.get(key) == new[key]
-        yield before[name] if same else Nic.model_validate(json.loads(new[key]))
+        if name in before and old.get(key) == new[key]:
+            yield before[name]
+        else:
+            data = json.loads(new[key])
+            same = name in before and _with_groups(before[name], json.loads(old[key]), data, items)
+            yield same or Nic.model_validate(data)
+
+
+def _with_groups(nic: Nic, old: dict[str, Any], new: dict[str, Any], items: Items) -> Nic | None:
+    """Return a NIC of which nothing but the groups is another, if all that is to be said about these is known."""
+    found = new.get("security_groups")
+    if not isinstance(found, list) or {**old, "security_groups": found} != new:
+        return None
+    known = items["security_groups"]
+    named = all(isinstance(group, str) and (group in known or group == DEFAULT_GROUP) for group in found)
+    if not found or not named or len({*found}) < len(found):
+        return None
+    return nic.model_copy(update={"security_groups": tuple(found)})
 
 
 def _rules(data: list[Any], before: list[Any], group: SecurityGroup) -> Iterator[Any]:

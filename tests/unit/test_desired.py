@@ -114,6 +114,19 @@ def test_what_a_change_does_not_touch_is_the_very_same_object_afterwards(
     assert desired.policy.group("default") is after.policy.group("default")
 
 
+@pytest.mark.parametrize("groups", [["db"], ["db", "web"], ["default"], ["db", "db"], ["nobody"], [], [7], "db", None])
+@pytest.mark.parametrize("more", [{}, {"source_dest_check": False}, {"name": "other"}, {"unheard": 1}])
+def test_a_nic_with_other_groups_is_what_it_would_be_if_it_were_read_anew(
+    desired: Desired, groups: object, more: dict[str, Any]
+):
+    changes = [changed_item(desired, "nics/b/eth0", security_groups=groups, **more)]
+    expected = whole(changed(desired.resources, changes), {"nics/b/eth0"})
+    if desired.vouches_for(changes):
+        assert desired.with_changes(changes).policy == expected
+    else:
+        assert not isinstance(expected, Policy) or groups in ([], [7]) or more
+
+
 def test_a_changed_group_keeps_the_rules_that_are_as_they_were(desired: Desired):
     rules = json.loads(desired.resources["security_groups/web"])["rules"]
     moved = [{"id": "C", "direction": "egress"}, *rules]

@@ -202,7 +202,8 @@ class Short:
         if way.body is not None and (b"content-type", JSON) not in request.scope["headers"]:
             raise _NotPlain
         query: dict[str, list[str]] = {}
-        for name, value in parse_qsl(request.scope["query_string"].decode("latin-1"), keep_blank_values=True):
+        asked: str = request.scope["query_string"].decode("latin-1")
+        for name, value in parse_qsl(asked, keep_blank_values=True) if asked else ():
             query.setdefault(name, []).append(value)
         if query.keys() - WITH_EVERY_CHANGE.keys() != way.query.keys():
             raise _NotPlain
