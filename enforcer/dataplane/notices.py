@@ -83,6 +83,7 @@ class _Socket(Hearing):
 
     def __init__(self, netns: str, protocol: int, group: int) -> None:
         self._group = group
+        self._buffer = bytearray(1 << 18)  # a new one of that size for each notice would be mapped and unmapped
         try:
             super().__init__(netns, protocol, _ROOM)
         except OSError as error:
@@ -95,13 +96,14 @@ class _Socket(Hearing):
         """Yield kind, flags and body of all messages that are there."""
         while True:
             try:
-                data = self._socket.recv(1 << 18)
+                received = self._socket.recv_into(self._buffer)
             except BlockingIOError:
                 return
             except OSError as error:
                 if error.errno == errno.ENOBUFS:
                     raise Overrun("netlink: notices were lost (no buffer space)") from error
                 raise
+            data = bytes(memoryview(self._buffer)[:received])
             yield from ((kind, flags, body) for kind, flags, _, body in messages(data))
 
 
@@ -230,7 +232,7 @@ class NumberSocket:
     def last(self) -> int:
         """Return the number."""
         self._socket.send(_HEADER.pack(20, _NFT_SUBSYSTEM << 8 | _GETGEN, _REQUEST, 1, 0) + bytes(4))
-        kind, _, _, body = next(messages(self._socket.recv(1 << 16)))
+        kind, _, _, body = next(messages(self._socket.recv(1 << 12)))
         return _number(kind, body)
 
 

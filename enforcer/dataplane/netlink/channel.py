@@ -42,6 +42,7 @@ class Channel:
         with entered(netns):
             self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _NETFILTER)
         self._socket.setsockopt(socket.SOL_SOCKET, _RECEIVE_ROOM_FORCE, _ROOM)
+        self._answers = bytearray(1 << 18)  # a new one of that size for each answer would be mapped and unmapped
         self._room = 0
         self._sequence = 0
 
@@ -97,7 +98,7 @@ class Channel:
         refused: tuple[int, str] | None = None
         while True:
             try:
-                received = self._socket.recv(1 << 18, socket.MSG_DONTWAIT)
+                received = self._socket.recv_into(self._answers, 0, socket.MSG_DONTWAIT)
             except InterruptedError:
                 continue
             except BlockingIOError:
@@ -107,7 +108,7 @@ class Channel:
                     raise
                 lost = True
                 continue
-            for kind, _, sequence, body in messages(received):
+            for kind, _, sequence, body in messages(bytes(memoryview(self._answers)[:received])):
                 if kind == _DELETED:
                     told.append(body)  # without the number of its message (Linux 6.18)
                 if kind != _ERROR or not first <= sequence <= last:
