@@ -13,14 +13,15 @@ from pathlib import Path
 
 from enforcer.agent.desired import Desired
 from enforcer.agent.kernel import Nftables
-from enforcer.agent.loop import compiled
 from enforcer.agent.memory import uncollected
 from enforcer.agent.observer import Log
 from enforcer.agent.places import Places
 from enforcer.agent.store import SqliteStore, StoreDamaged, StoreFailed, copying
+from enforcer.compiler import compile_policy
 from enforcer.dataplane import namespaces
 from enforcer.dataplane.notices import Link, LinkSocket, by_name
 from enforcer.errors import SystemRefused
+from enforcer.model import host_layout
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +73,8 @@ def boot(path: Path) -> Booted:
             raise StoreDamaged(f"{error}\n{worse}") from error
     places = Places(Nftables(), Glance(), Log())
     with uncollected():
-        places.begin(compiled(Desired.of(resources).policy))
+        policy = Desired.of(resources).policy
+        places.begin(compile_policy(policy, host_layout(policy)))
         there = [netns for netns, place in places.all.items() if place.links is not None]
         done = [netns for netns in there if places.replace(netns)]
     absent = tuple(netns for netns in places.all if netns not in there)

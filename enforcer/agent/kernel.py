@@ -31,7 +31,7 @@ MOST_REMEMBERED = 256
 
 
 class Kernel(Protocol):
-    """The verbs that change the kernel; only the loop's thread calls them."""
+    """The verbs that change the kernel; one thread at a time calls them."""
 
     def commit(
         self,

@@ -1,4 +1,4 @@
-"""The enforcing loop: one thread, the only one that changes the kernel. It takes steps until there is nothing to do.
+"""The enforcing loop: the only one that changes the kernel. It takes steps until there is nothing to do.
 
     mailbox ──take──▶ what happened ──decide──▶ steps ──commit──▶ kernel ──settle──▶ store
 
@@ -9,6 +9,9 @@ What holds if we crash right after each step of a change:
 3. Settle: the store says that it is in force, on the disk. Only then does the caller hear of it. The next change is not
    kept waiting for that (`settling`).
 
+It has a thread of its own; an edit that comes alone is put in force by the thread that takes it, in a turn of its own
+(`at_once`).
+
 A revision that is refused – by the model, an interface or the kernel – is settled as refused, and what it did to other
 namespaces is undone. Of a burst that is refused, halves are tried, so that only the guilty revision is refused.
 """
@@ -17,10 +20,12 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import Protocol, Self, assert_never
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import assert_never
 
 from enforcer.agent.decide import Attach, Commit, Replace, Step, decide, patience
+from enforcer.agent.desired import Desired
 from enforcer.agent.events.gathering import Gathering
 from enforcer.agent.events.mailbox import (
     Event,
@@ -32,17 +37,18 @@ from enforcer.agent.events.mailbox import (
     TablesTouched,
     TablesUnknown,
 )
+from enforcer.agent.events.turns import Turns
 from enforcer.agent.kernel import Kernel
 from enforcer.agent.memory import give_back, uncollected
 from enforcer.agent.observer import Observer
 from enforcer.agent.places import Eyes, Places
 from enforcer.agent.settling import Settling
 from enforcer.agent.status import KEY, Status, closed_yet
-from enforcer.agent.store import Change, Outcome, Revision, Store, StoreFailed
-from enforcer.compiler import Program, compile_policy
+from enforcer.agent.store import Outcome, Revision, Store, StoreFailed
+from enforcer.compiler import Program
 from enforcer.compiler.incremental import Compiler
 from enforcer.errors import EnforcerError
-from enforcer.model import Policy, host_layout
+from enforcer.model import Policy
 
 BEAT = 1.0
 """Seconds after which the loop says that it is alive, at the latest, when it is not at work."""
@@ -54,34 +60,13 @@ MOST_ODDITIES = 5
 """Unexpected failures in a row after which the loop gives up: a new process knows no half-done things."""
 
 
-class Desired(Protocol):
-    """What is wanted: resources, and the policy that they join to (`agent.desired`)."""
-
-    @property
-    def resources(self) -> Mapping[str, str]:
-        """The resources, by key."""
-
-    @property
-    def policy(self) -> Policy:
-        """The policy."""
-
-    def with_changes(self, changes: Collection[Change]) -> Self:
-        """Return what is wanted after changes; raises PolicyError if that is no valid policy."""
-
-
-def compiled(policy: Policy) -> Program:
-    """Compile a policy for the interfaces that it names on this host."""
-    return compile_policy(policy, host_layout(policy))
-
-
 class Loop:
     """Takes events and proposed revisions, and keeps the policy in force.
 
     `in_force` is the revision that is, and what it wants: one pair, which other threads may read. `gathering` decides
-    how many revisions one commit merges.
+    how many revisions one commit merges. What a thread proposes in a block of `at_once()` is put in force behind it, by
+    the same thread, where there is nothing else to do.
     """
-
-    in_force: tuple[int, Desired]
 
     def __init__(
         self,
@@ -109,6 +94,8 @@ class Loop:
         self._published = 0.0
         self._oddities = 0
         self.gathering = Gathering(mailbox)
+        self._turns = Turns(mailbox, self.gathering)
+        self.at_once = partial(self._turns.at_once, self._commit_here)
         self.last = 0
 
     # --- life --------------------------------------------------------------------------------------------------------
@@ -147,8 +134,13 @@ class Loop:
     def round(self, most: float) -> bool:
         """Wait for something to happen, at most some seconds, and do what is to be done; False: stop."""
         self._alive()
-        wait = 0.0 if self._proposed else patience(self._places.all, time.monotonic(), most)
-        self._events += self._mailbox.take(0.0 if self._events else wait)
+        if not self._proposed and not self._events and self._mailbox.empty():
+            self._mailbox.wait(patience(self._places.all, time.monotonic(), most))
+        with self._turns.taken():
+            return self._round()
+
+    def _round(self) -> bool:
+        self._events += self._mailbox.take(0.0)
         if self._events and isinstance(self._events[-1], Proposed):
             self.gathering.wait(len(self._events))
             self._events += self._mailbox.take(0.0)
@@ -168,16 +160,28 @@ class Loop:
             self._oddities = 0
         except Exception as error:
             self._odd(error)
+            if self._oddities >= MOST_ODDITIES:
+                raise
         finally:
             self.gathering.working = False
         return True
+
+    def _commit_here(self) -> None:
+        """Commit what has been proposed, and nothing else: what else there is comes first, and the loop does it."""
+        self._events += self._mailbox.take(0.0)
+        while self._events and isinstance(self._events[0], Proposed):
+            self._hear(self._events.popleft())
+        due = tuple(decide(self._places.all, [each.number for each in self._proposed], time.monotonic()))
+        if not self._events and len(due) == 1 and isinstance(due[0], Commit):
+            try:
+                self._take(due[0])
+            except Exception as error:
+                self._odd(error)
 
     def _odd(self, error: Exception) -> None:
         """Survive what nobody thought of: trust nothing that is in the kernel, and begin again from what is wanted."""
         self._oddities += 1
         self._observer.failed("loop", f"{type(error).__name__}: {error}")
-        if self._oddities >= MOST_ODDITIES:
-            raise error
         self._places.distrust("the enforcer met an unexpected failure")
 
     def namespaces(self) -> tuple[str, ...]:

@@ -8,7 +8,6 @@ from enforcer.agent.api.context import Context
 from enforcer.agent.api.server import Access, Server
 from enforcer.agent.config import Config
 from enforcer.agent.confirming import Confirming
-from enforcer.agent.desired import Desired
 from enforcer.agent.head import Head
 from enforcer.agent.loop import Loop
 from enforcer.agent.memory import keep_the_collector_away
@@ -32,12 +31,7 @@ class Serving:
         seeing: Seeing | None = None,
         failed: Callable[[str, str], None] | None = None,
     ) -> None:
-        def in_force() -> tuple[int, Desired]:
-            revision, desired = loop.in_force
-            assert isinstance(desired, Desired)
-            return revision, desired
-
-        head = Head(store, in_force)
+        head = Head(store, lambda: loop.in_force)
         self._confirming = Confirming(store, head, failed=failed or Log().failed)
         context = Context(
             store,
@@ -48,6 +42,7 @@ class Serving:
             summary=summarised,
             seeing=seeing,
             grown=keep_the_collector_away,
+            at_once=loop.at_once,
         )
         loop.gathering.coming = lambda: context.coming
         self._server = Server(context, Access(config.socket, config.group, config.others_read))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Collection
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
 from typing import Annotated, Any, TypeVar
 
@@ -51,7 +51,8 @@ class Context:
     `writers` are the groups whose users may change things; None: whoever reaches the socket. `require` raises
     AttachmentRefused if an interface of a policy does not exist. `plan` answers what a policy would change, `summary`
     does so in one line. `grown` is called after a change of so much that the memory is another one. `coming` edits
-    are about to be proposed: those whose requests have been read.
+    are about to be proposed: those whose requests have been read. What is proposed in a block of `at_once` may be put
+    in force by the same thread, behind it.
     """
 
     store: Store
@@ -63,6 +64,7 @@ class Context:
     writers: frozenset[int] | None = None
     seeing: Seeing | None = None
     grown: Callable[[], None] = lambda: None
+    at_once: Callable[[], AbstractContextManager[None]] = nullcontext
     patience: float = PATIENCE
     coming: int = 0
     _long: CapacityLimiter | None = None

@@ -5,8 +5,9 @@
 
 The application (FastAPI) finds routes, resolves dependencies and validates for every request anew, in a task of its
 own, which takes longer than the change itself. Here the same routes, with the same models of bodies and annotated
-words, are made ready once, and nothing waits: an edit is judged and proposed at once, and answered when somebody says
-that it is settled. Requests that have come together are judged together; `coming` says how many still are to be.
+words, are made ready once, and nothing waits: an edit is judged, proposed and, if the loop has nothing else to do, put
+in force at once, and answered when somebody says that it is settled. Requests that have come together are judged
+together; `coming` says how many still are to be.
 
 The short way may only say yes: a request that it does not understand wholly – another path, a word that does not fit, a
 peer who may not change anything – goes to the application as it came. All of it runs in the thread of the socket.
@@ -122,6 +123,10 @@ class Short:
             asyncio.get_running_loop().call_soon(self._all)
 
     def _all(self) -> None:
+        with self._context.at_once():
+            self._judge()
+
+    def _judge(self) -> None:
         while self._taken:
             self._context.coming = len(self._taken)
             try:

@@ -42,6 +42,10 @@ class Gathering:
         while (now := time.monotonic()) < latest and (self.coming() or self._more(here, now)):
             time.sleep(PAUSE)
 
+    def several(self) -> bool:
+        """Say whether the rest of a burst may come, which one commit is to merge."""
+        return self._more(1, time.monotonic())
+
     def give_way(self) -> None:
         """Wait while a change is under way, for an instant at most; for threads that work in the background.
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-import queue
+import threading
 import time
+from collections import deque
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from enforcer.agent.store import Revision
@@ -60,27 +62,38 @@ Event = Proposed | LinksChanged | NamespaceChanged | TablesTouched | TablesUnkno
 
 
 class Mailbox:
-    """Events for the loop."""
+    """Events for the loop; while it is `attended` somebody is at work who will look into it, and ring if need be."""
 
     def __init__(self) -> None:
-        self._events: queue.SimpleQueue[Event] = queue.SimpleQueue()
-        self._put = self._taken = 0  # revisions, by whoever has the store's lock, and by the loop
+        self._events: deque[Event] = deque()
+        self._bell = threading.Lock()
+        self._bell.acquire()
+        self._put = self._taken = 0  # revisions, by whoever has the store's lock, and by whoever has the turn
+        self.attended = False
 
     def put(self, event: Event) -> None:
         """Put an event in; never waits. Revisions are put in one after the other."""
         self._put += isinstance(event, Proposed)
-        self._events.put(event)
+        self._events.append(event)
+        if not self.attended:
+            self.ring()
+
+    def ring(self) -> None:
+        """Wake whoever waits, or comes to wait next."""
+        with suppress(RuntimeError):  # it is rung already
+            self._bell.release()
+
+    def wait(self, timeout: float) -> None:
+        """Wait until the bell is rung, for some seconds at most; events stay where they are."""
+        self._bell.acquire(timeout=timeout)
 
     def take(self, timeout: float) -> list[Event]:
         """Return all events that are there, or wait for the first one."""
-        found: list[Event] = []
-        try:
-            found.append(self._events.get(timeout=timeout) if timeout > 0 else self._events.get_nowait())
-            while True:
-                found.append(self._events.get_nowait())
-        except queue.Empty:
-            self._taken += sum(isinstance(event, Proposed) for event in found)
-            return found
+        if timeout > 0 and not self._events:
+            self.wait(timeout)
+        found = [self._events.popleft() for _ in range(len(self._events))]
+        self._taken += sum(isinstance(event, Proposed) for event in found)
+        return found
 
     @property
     def proposed(self) -> int:
@@ -89,4 +102,4 @@ class Mailbox:
 
     def empty(self) -> bool:
         """Say whether nothing waits."""
-        return self._events.empty()
+        return not self._events
