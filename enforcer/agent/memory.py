@@ -20,7 +20,7 @@ _LIBC = ctypes.CDLL(None)
 _trim = getattr(_LIBC, "malloc_trim", None)
 _option = getattr(_LIBC, "mallopt", None)
 _TRIM_THRESHOLD, _MMAP_THRESHOLD, _ARENA_MAX = -1, -3, -8  # M_…, malloc.h of glibc
-_LARGE = 128 << 10
+_LARGE = 1 << 20
 
 
 def hold_little() -> None:

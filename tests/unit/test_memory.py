@@ -48,4 +48,4 @@ def test_malloc_is_told_to_keep_little_where_it_can_be_told(monkeypatch: pytest.
     for option in (told.__setitem__, None):
         monkeypatch.setattr(memory, "_option", option)
         memory.hold_little()
-    assert told == {-8: 1, -3: 128 << 10, -1: 128 << 10}
+    assert told == {-8: 1, -3: 1 << 20, -1: 1 << 20}
