@@ -57,10 +57,10 @@ class Compared(Session):
 
     def bare(self, operations: Sequence[Operation], ruleset: Ruleset) -> float:
         """Send messages that were made before."""
-        messages = encode(operations, {entry.name: entry for entry in ruleset.tables[0].sets}, self._indexes)
+        messages = tuple(encode(operations, {each.name: each for each in ruleset.tables[0].sets}, self._indexes))
         self._channel = self._channel or Channel("")
         begun = time.perf_counter()
-        self._told += self._channel.commit(messages)
+        self._channel.commit(messages, self._hear)
         return time.perf_counter() - begun
 
     def in_process(self, operations: Sequence[Operation], _: Ruleset) -> float:

@@ -115,6 +115,11 @@ def last(told: Collection[bytes]) -> tuple[Last, ...]:
     return tuple(found)
 
 
+def has_counted(told: bytes) -> bool:
+    """Say whether some element that the kernel tells of has counted anything; so much faster than to look at each."""
+    return told.count(NOTHING_COUNTED) != told.count(COUNTER)
+
+
 def interfaces(netns: str) -> dict[str, tuple[int, int]]:
     """Return the packets that came in by each interface of a namespace, and those that went out."""
     found: dict[str, tuple[int, int]] = {}
@@ -171,8 +176,8 @@ def _counted(asking: Asking, family: str, only: Collection[str] | None) -> Itera
 def _elements(asking: Asking, family: str, name: str) -> Iterator[tuple[bytes, str, int]]:
     """Yield key, comment and packets of the elements that counted something."""
     for body in dump(asking, GET_ELEMENTS, family, text(OF_TABLE, TABLE) + text(_LIST_SET, name)):
-        if body.count(NOTHING_COUNTED) == body.count(COUNTER):
-            continue  # most of them, and this is so much faster than to look at each
+        if not has_counted(body):
+            continue  # most of them
         yield from _counting(next((value for kind, value in attributes(body[4:]) if kind == _LIST_ELEMENTS), b""))
 
 

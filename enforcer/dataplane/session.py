@@ -253,9 +253,13 @@ class Session:
             )
             sets = {entry.name: entry for entry in ruleset.tables[0].sets} if asks else {}
             self._channel = self._channel or Channel(self._netns)
-            told = self._channel.commit(encode(operations, sets, self._indexes))
-            self._told += told
+            self._channel.commit(encode(operations, sets, self._indexes), self._hear)
             passed(step)
+
+    def _hear(self, told: bytes) -> None:
+        """Keep what the kernel tells of an element that was deleted, if it had counted anything: most have not."""
+        if counters.has_counted(told):
+            self._told.append(told)
 
     def _next(self, namespace: NamespaceProgram, current: int) -> int:
         """Choose a generation that no live flow bears; which do is asked again before the numbers come round."""

@@ -13,7 +13,7 @@ import errno
 import os
 import socket
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
 from enforcer.dataplane.namespaces import entered
@@ -50,10 +50,10 @@ class Channel:
         """End it."""
         self._socket.close()
 
-    def commit(self, batch: Iterable[Message]) -> list[bytes]:
+    def commit(self, batch: Iterable[Message], hear: Callable[[bytes], None] = lambda _: None) -> None:
         """Carry out a batch as one transaction; its messages are asked for one by one, and not kept.
 
-        Returns what the kernel tells of elements that were deleted with `ECHO`, as they were when they went.
+        `hear` is told of elements that were deleted with `ECHO`, as they were when they went, one by one.
         Raises TransactionRefused naming the object and the reason, and then nothing has changed; OutcomeUnknown
         when the answer is lost.
         """
@@ -67,13 +67,13 @@ class Channel:
             about.append(each.about)
             last = each
         if last is None:
-            return []
+            return
         end = first + len(about)
         data += last.numbered(end, ACK)
         data += message(_END, 0, 0, b"", end + 1, SUBSYSTEM)
         self._sequence = end + 1
         self._send(data)
-        return self._answer(first, end, about)
+        self._answer(first, end, about, hear)
 
     def _send(self, data: bytearray) -> None:
         if len(data) > MOST_BYTES:
@@ -92,8 +92,7 @@ class Channel:
                 ) from error
             return
 
-    def _answer(self, first: int, last: int, abouts: Sequence[str]) -> list[bytes]:
-        told: list[bytes] = []
+    def _answer(self, first: int, last: int, abouts: Sequence[str], hear: Callable[[bytes], None]) -> None:
         acknowledged = lost = False
         refused: tuple[int, str] | None = None
         while True:
@@ -110,7 +109,7 @@ class Channel:
                 continue
             for kind, _, sequence, body in messages(bytes(memoryview(self._answers)[:received])):
                 if kind == _DELETED:
-                    told.append(body)  # without the number of its message (Linux 6.18)
+                    hear(body)  # without the number of its message (Linux 6.18)
                 if kind != _ERROR or not first <= sequence <= last:
                     continue  # an answer to an earlier batch, come late
                 number = -struct.unpack_from("=i", body)[0]
@@ -123,7 +122,6 @@ class Channel:
             raise TransactionRefused(f"{self._place()}: {refused[1]}: nftables refused it ({os.strerror(refused[0])})")
         if lost or not acknowledged:
             raise OutcomeUnknown(f"{self._place()}: the kernel's answer was lost; what is in force will be looked at")
-        return told
 
     def _place(self) -> str:
         return f"network namespace {self._netns}" if self._netns else "this network namespace"
