@@ -21,16 +21,13 @@ import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from enforcer.agent.store.dropping import Keep, drop, droppable
 from enforcer.agent.store.interface import Author, Change, Conflict, Entry, Outcome, Revision, UnknownRevision
 from enforcer.agent.store.opening import checkpoint, explained, opened, opened_journal
-
-MOST_RECENT = 4096
-"""How many revisions are held in memory; older ones are read from the file."""
+from enforcer.agent.store.recent import Recent
 
 COMPACT_EVERY, TEND_AT_LAST = 500, 1000
 """After how many settled revisions old ones are dropped, and after how many no idle moment is waited for."""
@@ -43,7 +40,7 @@ class SqliteStore:
         self._path, self._keep, self._clock = path, keep or Keep(), clock
         self._changed = threading.Condition(threading.RLock())
         self._published: dict[str, str] = {}
-        self._recent: dict[int, Revision] = {}
+        self._recent = Recent()
         self._waiting: dict[int, list[Callable[[Revision], None]]] = {}
         self._following: list[Callable[[Revision], None]] = []
         self._connection, self._lock = opened(path)
@@ -93,7 +90,7 @@ class SqliteStore:
                     self._note(note.key, note.value, number)
             self._last = self._head = number
             self._noted(notes, number)
-            self._hold(revision)
+            self._recent.hold(revision)
             for tell in self._following:
                 tell(revision)
         return revision
@@ -111,8 +108,7 @@ class SqliteStore:
             self._flush()
         with self._changed:
             for _, _, number in rows:
-                if number in self._recent:
-                    self._recent[number] = replace(self._recent[number], outcome=outcome, reason=reason)
+                self._recent.settle(number, outcome, reason)
             if outcome is Outcome.REFUSED:
                 self._head = self._highest()
             self._changed.notify_all()
@@ -205,7 +201,7 @@ class SqliteStore:
             drop(connection, floor)
         with self._changed:
             self._floor = floor
-            self._recent = {number: each for number, each in self._recent.items() if number > floor}
+            self._recent.forget(floor)
 
     # --- inside ----------------------------------------------------------------------------------------------------
 
@@ -272,8 +268,8 @@ class SqliteStore:
         return self.revision(number).outcome is Outcome.PROPOSED
 
     def _above(self, after: int) -> tuple[Revision, ...]:
-        if after + 1 in self._recent:
-            return tuple(self._recent[number] for number in range(after + 1, self._last + 1))
+        if self._recent.get(after + 1) is not None:
+            return self._recent.above(after)
         with self._reading() as connection:
             rows = connection.execute("SELECT * FROM revisions WHERE number > ? ORDER BY number", (after,)).fetchall()
             return tuple(self._read(row) for row in rows)
@@ -290,8 +286,3 @@ class SqliteStore:
         chosen = "SELECT key, value FROM changes WHERE revision = ? ORDER BY rowid"
         changes = tuple(Change(key, value) for key, value in self._connection.execute(chosen, (number,)))
         return Revision(number, at, Author(uid, by), message, changes, Outcome(outcome), reason)
-
-    def _hold(self, revision: Revision) -> None:
-        self._recent[revision.number] = revision
-        while len(self._recent) > MOST_RECENT:
-            del self._recent[next(iter(self._recent))]
