@@ -11,7 +11,7 @@ changed. Where one may say something else under its number, from the commit on, 
 from __future__ import annotations
 
 from collections.abc import Collection, Hashable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from hashlib import blake2b
 from typing import Any, Final, TypeVar, overload
@@ -179,10 +179,10 @@ class Verdicts(Sequence[Element]):
     def __hash__(self) -> int:
         return hash(tuple(self))
 
-    def beside(self, other: Verdicts) -> tuple[Element, ...]:
+    def beside(self, other: Verdicts) -> Verdicts:
         """Return the elements of classes of which another state of the map says nothing."""
         there = {each.number for each in other.said}
-        return self._elements(each for each in self.said if each.number not in there)
+        return replace(self, said=tuple(each for each in self.said if each.number not in there))
 
     def differing(self, other: Verdicts) -> tuple[Element, ...]:
         """Return the elements of classes of which another state of the map says something else under their numbers."""
@@ -193,10 +193,6 @@ class Verdicts(Sequence[Element]):
                 ours, theirs = _apart(*(one.rows[self.level] for one in (each, old)))
                 found += self._of(each, [row for row in ours if row not in theirs], {})
         return tuple(found)
-
-    def _elements(self, said: Iterable[Said]) -> tuple[Element, ...]:
-        answers: dict[int, tuple[int, str]] = {}
-        return tuple(element for each in said for element in self._all(each, answers))
 
     def _all(self, said: Said, answers: dict[int, tuple[int, str]]) -> Iterator[Element]:
         return self._of(said, said.levels[self.level] if said.counts[self.level] else (), answers)
