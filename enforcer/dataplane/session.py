@@ -33,6 +33,9 @@ from enforcer.ruleset.lower import Lowering
 from enforcer.ruleset.names import MARKS
 from enforcer.ruleset.stamps import generation_mask
 
+ATTEMPTS = 2
+"""How often what is different about interfaces is tried: one may be gone before the kernel is told (Linux 6.1)."""
+
 MOST_HELD = 8
 """Lists of which is held what their maps say: those that were changed last are likely to change again."""
 
@@ -91,13 +94,14 @@ class Session:
         known = self._program is not None and told and self._closed.symmetric_difference(closed) <= frozenset(moved)
         if known and not whole and not anew:
             self.tidy(passed)
-            try:
-                return self._one_after_the_other(namespace, frozenset(closed), frozenset(moved), passed)
-            except (TransactionRefused, Unequal, Untold, _Strange):
-                pass
-            except SystemRefused:
-                self._forget()
-                raise
+            for _ in range(ATTEMPTS if moved else 1):
+                try:
+                    return self._one_after_the_other(namespace, frozenset(closed), frozenset(moved), passed)
+                except (TransactionRefused, Unequal, Untold, _Strange):
+                    continue
+                except SystemRefused:
+                    self._forget()
+                    raise
         return self._look(namespace, closed, passed, whole=whole, anew=anew)
 
     def _look(

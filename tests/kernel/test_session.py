@@ -366,6 +366,27 @@ def test_an_interface_that_becomes_a_port_of_a_bridge_is_closed_and_opened_alone
     assert there(life.netns) == before
 
 
+def test_an_interface_that_goes_while_it_is_put_in_force_is_looked_up_once_more(
+    life: Life, scratch: Scratch, monkeypatch: pytest.MonkeyPatch
+):
+    scratch.ip("link", "del", "v-b")
+    moved(life, "v-b")
+    scratch.add("v-b")
+    looked_up, asked = observe.looked_up, list[object]()
+
+    def looked_up_and_gone(netns: str, interfaces: list[str]) -> dict[str, tuple[int, bool]]:
+        found = looked_up(netns, interfaces)
+        if not asked:
+            scratch.ip("link", "del", "v-b")
+        asked.append(found)
+        return found
+
+    monkeypatch.setattr(observe, "looked_up", looked_up_and_gone)
+    moved(life, "v-b")
+    moved(life, "v-b")
+    assert there(life.netns) == fresh(life.netns, life.policy)
+
+
 def test_what_is_different_about_interfaces_comes_before_other_rules(life: Life, scratch: Scratch):
     """A NIC that came to a profile which changes with the same commit would be judged by the old one for a moment."""
     scratch.ip("link", "del", "v-b")
