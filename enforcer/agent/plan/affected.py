@@ -7,7 +7,8 @@ does not say that a verdict changes: for this see `cells`. NICs with the same gr
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from enforcer.model import Direction, NicRef, Rule
@@ -15,15 +16,21 @@ from enforcer.semantics import Oracle
 
 BOTH = (Direction.INGRESS, Direction.EGRESS)
 _Key = tuple[object, ...]
+Rules = tuple[Rule, ...] | None
+"""Rules that are in one policy alone, or whose peers are others; none: nothing differs, None: anything may."""
 
 
 @dataclass(frozen=True, slots=True)
 class Affected:
-    """One NIC, and the directions in which other rules judge it; `how`: it is new, gone, or only judged otherwise."""
+    """One NIC, and the directions in which other rules judge it; `how`: it is new, gone, or only judged otherwise.
+
+    A packet that none of `rules` speaks of, whoever the peer, has the verdict that it had; None: any may have another.
+    """
 
     nic: str
     directions: tuple[Direction, ...]
     how: str
+    rules: Rules = None
 
 
 def affected(old: Oracle, new: Oracle) -> tuple[Affected, ...]:
@@ -35,8 +42,10 @@ def affected(old: Oracle, new: Oracle) -> tuple[Affected, ...]:
     for label, ref in after.items():
         if label not in before:
             found.append(Affected(label, BOTH, "new"))
-        elif directions := tuple(each for each in BOTH if compared.differ(before[label], ref, each)):
-            found.append(Affected(label, directions, "judged otherwise"))
+        else:
+            rules = {each: compared.differing(before[label], ref, each) for each in BOTH}
+            if directions := tuple(each for each in BOTH if rules[each] != ()):
+                found.append(Affected(label, directions, "judged otherwise", _together(rules.values())))
     found += [Affected(label, BOTH, "gone") for label in before if label not in after]
     return tuple(found)
 
@@ -44,27 +53,33 @@ def affected(old: Oracle, new: Oracle) -> tuple[Affected, ...]:
 class _Compared:
     def __init__(self, old: Oracle, new: Oracle) -> None:
         self._old, self._new = old, new
-        self._known: dict[_Key, bool] = {}
+        self._known: dict[_Key, Rules] = {}
         self._remotes: dict[_Key, bool] = {}
 
-    def differ(self, was: NicRef, now: NicRef, direction: Direction) -> bool:
-        """Say whether a NIC's rules of a direction, or those whom they name, are others."""
+    def differing(self, was: NicRef, now: NicRef, direction: Direction) -> Rules:
+        """Return what of a NIC's rules of a direction, or of those whom they name, is different."""
         if _guard(was) != _guard(now):
-            return True
+            return None
         if not now.nic.port_security:
-            return False
+            return ()
         key = (direction, *(_profile(ref) for ref in (was, now)))
         if key not in self._known:
-            self._known[key] = any(self._family_differs(was, now, direction, family) for family in (4, 6))
+            self._known[key] = _together(self._of_family(was, now, direction, family) for family in (4, 6))
         return self._known[key]
 
-    def _family_differs(self, was: NicRef, now: NicRef, direction: Direction, family: int) -> bool:
+    def _of_family(self, was: NicRef, now: NicRef, direction: Direction, family: int) -> Rules:
         old, new = (
             list(_in_effect(oracle, ref, direction, family)) for oracle, ref in ((self._old, was), (self._new, now))
         )
-        if [_says(rule) for rule in old] != [_says(rule) for rule in new]:
-            return True
-        return any(self._remote_differs(rule, was.vpc.name, now.vpc.name) for rule in new)
+        said, says = ([_says(rule) for rule in rules] for rules in (old, new))
+        others = [rule for rule in new if self._remote_differs(rule, was.vpc.name, now.vpc.name)]
+        if said == says:
+            return tuple(others)
+        gone, come = Counter(said) - Counter(says), Counter(says) - Counter(said)
+        if _without(said, gone) != _without(says, come):
+            return None
+        alone = [rule for rules, some in ((old, gone), (new, come)) for rule in rules if _says(rule) in some]
+        return (*alone, *others)
 
     def _remote_differs(self, rule: Rule, was_in: str, is_in: str) -> bool:
         if rule.remote_group is not None:
@@ -80,6 +95,27 @@ class _Compared:
                 self._remotes[key] = ranges[0] != ranges[1]
             return self._remotes[key]
         return False
+
+
+def _together(found: Iterable[Rules]) -> Rules:
+    """Return all of what is different, once."""
+    rules: dict[int, Rule] = {}
+    for some in found:
+        if some is None:
+            return None
+        rules.update((id(rule), rule) for rule in some)
+    return tuple(rules.values())
+
+
+def _without(said: Iterable[_Key], some: Counter[_Key]) -> list[_Key]:
+    """Return what is left of a list, in its order, without the first ones of each kind that are to be left out."""
+    out, left = Counter(some), list[_Key]()
+    for each in said:
+        if out[each]:
+            out[each] -= 1
+        else:
+            left.append(each)
+    return left
 
 
 def _guard(ref: NicRef) -> _Key:

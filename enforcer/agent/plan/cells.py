@@ -1,10 +1,13 @@
 """Which cells of the reachability matrix does a change open or close? Asked of the oracle, within bounds. Pure.
 
 1. Only pairs are looked at whose verdict can change: from a host whose egress rules changed, to one whose ingress rules
-   did, and of hosts that are new or gone; all pairs where VPCs, peerings, EIPs, balancers or external hosts changed.
-2. Of these, only the cells are explained where an end says something else than before, or the way is another. Both ends
+   did, and of hosts that are new or gone; all pairs where VPCs, peerings, EIPs, balancers or external hosts changed, or
+   what judges an instance that forwards.
+2. Of the kinds of traffic, only those that a rule speaks of which is new, gone or has other peers; all of them where
+   rules have changed places, hosts are new or gone, or the ways changed.
+3. Of these, only the cells are explained where an end says something else than before, or the way is another. Both ends
    are asked by a `Judge`, which remembers. (With custom routes others are asked too, so every cell is explained.)
-3. Thousands of NICs make more cells than anybody waits for: `left_out` counts what was not looked at.
+4. Thousands of NICs make more cells than anybody waits for: `left_out` counts what was not looked at.
 """
 
 from __future__ import annotations
@@ -17,6 +20,7 @@ from enforcer.agent.plan.connections.alike import Judge
 from enforcer.answers import Difference, Region, differences_among, hosts, regions
 from enforcer.model import Direction, Endpoint, Policy, Traffic, endpoint
 from enforcer.semantics import chosen_family
+from enforcer.semantics.matching import speaks_of
 
 MOST_CELLS = 50_000
 
@@ -33,7 +37,7 @@ class Cells:
 
 def cells(old: Judge, new: Judge, affected: Sequence[Affected], most: int = MOST_CELLS) -> Cells:
     """Compare both matrices where they can differ."""
-    columns = regions(old.policy, new.policy)
+    columns = _columns(old.policy, new.policy, affected)
     pairs = list(dict.fromkeys(_pairs(old.policy, new.policy, affected)))
     asked = pairs[: most // max(1, len(columns))]
     suspects = _Suspects(old, new)
@@ -44,18 +48,35 @@ def cells(old: Judge, new: Judge, affected: Sequence[Affected], most: int = MOST
     return Cells(found, columns, len(asked) * len(columns), (len(pairs) - len(asked)) * len(columns))
 
 
+def _columns(old: Policy, new: Policy, affected: Sequence[Affected]) -> tuple[Region, ...]:
+    """Return the kinds of traffic whose verdict can change."""
+    everything = regions(old, new)
+    if _ways(old) != _ways(new) or any(one.rules is None for one in affected):
+        return everything
+    rules = {id(rule): rule for one in affected for rule in one.rules or ()}.values()
+    return tuple(region for region in everything if any(speaks_of(rule, region.traffic) for rule in rules))
+
+
 def _pairs(old: Policy, new: Policy, affected: Sequence[Affected]) -> Iterator[tuple[str, str]]:
     everybody = tuple(dict.fromkeys((*hosts(new), *hosts(old))))
     first = {policy.nic_ref(ecs.name).label: ecs.name for policy in (old, new) for ecs in policy.ecs}
     sends = {first[one.nic] for one in affected if Direction.EGRESS in one.directions and one.nic in first}
     hears = {first[one.nic] for one in affected if Direction.INGRESS in one.directions and one.nic in first}
-    if _ways(old) != _ways(new):
+    if _ways(old) != _ways(new) or any(_forwards(policy, affected) for policy in (old, new)):
         sends = set(everybody)
     hearers = [name for name in everybody if name in hears]
     for src in everybody:
         for dst in everybody if src in sends else hearers:
             if src != dst:
                 yield src, dst
+
+
+def _forwards(policy: Policy, affected: Sequence[Affected]) -> bool:
+    """Say whether a NIC that is judged otherwise may be asked about what others send each other."""
+    if not any(vpc.routes for vpc in policy.vpcs):
+        return False
+    nics = {one.nic for one in affected}
+    return any(not ref.nic.source_dest_check for ref in policy.nics() if ref.label in nics)
 
 
 def _ways(policy: Policy) -> tuple[object, ...]:

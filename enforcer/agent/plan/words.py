@@ -20,7 +20,8 @@ def summary(plan: Document) -> str:
     told = [f"{len(rules['added'])} rules added, {len(rules['removed'])} removed"]
     told.append(f"{_many(plan['nics']['affected'], 'NIC')} affected")
     if cells is not None:
-        told.append(f"{_many(cells['opens'], 'cell')} opened, {cells['closes']} closed")
+        least = "at least " if cells["not_asked"] else ""
+        told.append(f"{least}{_many(cells['opens'], 'cell')} opened, {cells['closes']} closed")
     if live is not None:
         told.append(f"{live['cut']} of {_many(live['judged'], 'live connection')} cut")
     return "; ".join(told) + "."
@@ -83,10 +84,13 @@ def _cells(plan: Document) -> Iterator[str]:
             for each in cells["list"]
         ]
         yield from _bounded(lines, more=cells["opens"] + cells["closes"] - len(lines))
+    elif cells["not_asked"]:
+        yield "Reachability: nothing was found that changes, but not all was asked about."
     else:
         yield "Reachability: who reaches whom stays as it is."
     if cells["not_asked"]:
-        yield f"  {cells['asked']:,} cells were asked about, {cells['not_asked']:,} more were not; try `matrix --diff`"
+        asked, others = cells["asked"], cells["not_asked"]
+        yield f"  {asked:,} cells were asked about, {others:,} more were not; `explain` answers about each"
 
 
 def _kernel(plan: Document) -> Iterator[str]:
