@@ -1,0 +1,19 @@
+"""What is printed for people."""
+
+from __future__ import annotations
+
+import pytest
+
+from enforcer.cli import output
+
+
+def test_a_very_long_table_is_laid_out_as_a_short_one_is(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    rows = [(f"g[{n}]/r", n, "allow tcp 22" if n % 2 else "deny") for n in range(50)]
+    output.table("title", ("rule", "hits", "what it says"), rows)
+    by_rich = capsys.readouterr().out
+    monkeypatch.setattr(output, "MOST_COLOURED", 10)
+    output.table("title", ("rule", "hits", "what it says"), iter(rows))
+    plain = capsys.readouterr().out
+    assert [line.rstrip() for line in by_rich.splitlines()] == plain.splitlines()
