@@ -8,7 +8,9 @@ import click
 
 from enforcer.cli.client import Client, changing, part, told
 from enforcer.cli.commands import Group
-from enforcer.cli.names import address_groups, groups, nics, rules
+from enforcer.cli.names import address_groups, entries, groups, nics, one_of, rules, subnets
+from enforcer.model.groups import TEMPLATES
+from enforcer.model.words.protocols import PROTOCOLS
 
 
 class Edit:
@@ -45,7 +47,7 @@ def group() -> None:
 @group.command("create")
 @click.argument("name")
 @click.option("--description", metavar="TEXT", help="At most 255 characters.")
-@click.option("--template", metavar="NAME", help="default, general-purpose-web-server, all-ports-open or fast-add.")
+@click.option("--template", metavar="NAME", shell_complete=one_of(*TEMPLATES), help=f"One of {', '.join(TEMPLATES)}.")
 @click.option("--empty", is_flag=True, help="Without any rule, so that it denies everything.")
 @changing
 def group_create(name: str, description: str | None, template: str | None, empty: bool, **edit: Any) -> None:
@@ -82,18 +84,18 @@ def rule() -> None:
 @GROUP
 @click.argument("direction", type=click.Choice(["ingress", "egress"]))
 @click.option("--id", "id_", metavar="ID", help="Its id; else one is found.")
-@click.option("--action", metavar="allow|deny")
+@click.option("--action", metavar="allow|deny", shell_complete=one_of("allow", "deny"))
 @click.option("--priority", type=int, metavar="1-100", help="The smaller is matched first.")
-@click.option("--ethertype", metavar="IPv4|IPv6")
-@click.option("--protocol", metavar="PROTO", help="tcp, udp, icmp, icmpv6, gre or a number; else all.")
+@click.option("--ethertype", metavar="IPv4|IPv6", shell_complete=one_of("IPv4", "IPv6"))
+@click.option("--protocol", metavar="PROTO", shell_complete=one_of("all", *PROTOCOLS), help="Or a number; else all.")
 @click.option("--ports", metavar="PORTS", help="Such as 22 or 22-30,443; tcp and udp only.")
 @click.option("--icmp-type", type=int, metavar="N")
 @click.option("--icmp-code", type=int, metavar="N")
 @click.option("--prefix", metavar="CIDR", help="The remote: an address or a network.")
-@click.option("--remote-group", metavar="GROUP", help="The remote: the members of a security group.")
-@click.option("--address-group", metavar="GROUP", help="The remote: an address group.")
+@click.option("--remote-group", metavar="GROUP", shell_complete=groups, help="The remote: members of a security group.")
+@click.option("--address-group", metavar="GROUP", shell_complete=address_groups, help="The remote: an address group.")
 @click.option("--description", metavar="TEXT")
-@click.option("--before", metavar="RULE", help="Before this rule of the group; else it is the last.")
+@click.option("--before", metavar="RULE", shell_complete=rules, help="Before this rule; else it is the last.")
 @changing
 def rule_add(group: str, direction: str, before: str | None, **given: Any) -> None:
     """Add a rule to GROUP; without a remote, it is about everybody.
@@ -223,7 +225,7 @@ def address_group_add(group: str, entries: tuple[str, ...], **edit: Any) -> None
 
 @address_group.command("remove")
 @ADDRESS_GROUP
-@click.argument("entries", nargs=-1, required=True)
+@click.argument("entries", nargs=-1, required=True, shell_complete=entries)
 @changing
 def address_group_remove(group: str, entries: tuple[str, ...], **edit: Any) -> None:
     """Remove ENTRIES from an address group, as they are written there; connections that they allowed end.
@@ -244,9 +246,16 @@ def nic() -> None:
 
 @nic.command("attach")
 @click.argument("nic")
-@click.option("--subnet", required=True, metavar="NAME")
+@click.option("--subnet", required=True, metavar="NAME", shell_complete=subnets)
 @click.option("--address", "addresses", multiple=True, required=True, metavar="IP", help="Repeat for several.")
-@click.option("--group", "security_groups", multiple=True, metavar="GROUP", help="In the order of matching; repeat.")
+@click.option(
+    "--group",
+    "security_groups",
+    multiple=True,
+    metavar="GROUP",
+    shell_complete=groups,
+    help="In the order of matching; repeat.",
+)
 @click.option("--interface", metavar="NAME", help="The host's end, when the NIC is on this host.")
 @click.option("--netns", metavar="NAME", help="The network namespace of that end.")
 @click.option("--mac", metavar="MAC")

@@ -24,6 +24,7 @@ from enforcer.answers import (
 )
 from enforcer.answers.regions import Region, region_of
 from enforcer.cli import output
+from enforcer.cli.names import hosts
 from enforcer.cli.offline import POLICY
 from enforcer.cli.policies import load_with_positions
 from enforcer.errors import UsageError
@@ -32,8 +33,8 @@ from enforcer.model import Policy, endpoint, endpoints, parse_traffic
 
 @click.command("explain")
 @POLICY
-@click.argument("src")
-@click.argument("dst", required=False)
+@click.argument("src", shell_complete=hosts)
+@click.argument("dst", required=False, shell_complete=hosts)
 @click.argument("proto", metavar="PROTO[/PORT]", required=False)
 @click.option("--all", "everything", is_flag=True, help="List what may reach the host SRC; give no DST.")
 @click.option("--reply", "answering", is_flag=True, help="Explain the packets that DST sends back.")

@@ -10,6 +10,7 @@ import click
 
 from enforcer.cli import output
 from enforcer.cli.client import Client, socket_option
+from enforcer.cli.names import nics
 
 
 @click.command("status")
@@ -81,7 +82,13 @@ def hits_command(unused: bool, socket: str, as_json: bool) -> None:
 
 
 @click.command("trace")
-@click.option("--nic", default="", metavar="NIC", help="Only flows of this NIC: `ecs`, or `ecs:nic` if it has several.")
+@click.option(
+    "--nic",
+    default="",
+    metavar="NIC",
+    shell_complete=nics,
+    help="Only flows of this NIC: `ecs`, or `ecs:nic` if it has several.",
+)
 @click.option("--proto", "protocol", default="", metavar="PROTO", help="Only this protocol, like tcp or tcp/22.")
 @socket_option
 @output.json_option

@@ -282,6 +282,18 @@ def test_names_are_completed_from_what_the_daemon_has(daemon: Served):
     assert completed("enforcer rule remove web ") == ["A", "B"]
     assert completed("enforcer nic groups ") == ["a", "b"]
     assert completed("enforcer address-group add of") == ["office"]
+    assert completed("enforcer rule move web A --before ") == ["A", "B"]
+    assert completed("enforcer rule add web ingress --before B") == ["B"]
+    assert completed("enforcer rule add web ingress --remote-group d") == ["db"]
+    assert completed("enforcer rule add web ingress --address-group ") == ["office"]
+    assert completed("enforcer rule add web ingress --protocol icm") == ["icmp", "icmpv6"]
+    assert completed("enforcer nic attach c --subnet ") == ["s"]
+    assert completed("enforcer nic attach c --group w") == ["web"]
+    assert completed("enforcer address-group remove office 1") == ["10.9.0.0/16"]
+    assert completed("enforcer trace --nic ") == ["a", "b"]
+    assert completed("enforcer group create x --template g") == ["general-purpose-web-server"]
+    assert completed("enforcer explain policy.yaml ") == completed("enforcer explain policy.yaml a ") == ["a", "b"]
+    assert completed("enforcer explain absent.yaml ") == [""]
 
 
 def test_commands_that_ask_no_daemon_do_not_load_its_client():
