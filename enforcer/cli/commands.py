@@ -6,6 +6,7 @@ exit statuses of the interface; no traceback reaches a user for them. `Group` is
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterable, Mapping, MutableMapping, Sequence
 from importlib import import_module
@@ -21,6 +22,21 @@ FILE = click.Path(readable=False)
 """A file or `-`: whoever opens it says what is wrong with it, not click."""
 MAY_BE_EMPTY = frozenset(("message", "description", "netns"))
 _ASKED_JSON = "enforcer.asked-json"
+
+
+class Seconds(click.FloatRange):
+    """A time, within bounds; what is not a number is none."""
+
+    name = "number of seconds"
+
+    def __init__(self, least: float, most: float) -> None:
+        super().__init__(least, most)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        found = super().convert(value, param, ctx)
+        if math.isnan(found):
+            self.fail(f"{value!r} is not a valid {self.name}.", param, ctx)
+        return found
 
 
 class _Command(click.Command):

@@ -260,6 +260,8 @@ def nic() -> None:
 @click.option("--netns", metavar="NAME", help="The network namespace of that end.")
 @click.option("--mac", metavar="MAC")
 @click.option("--allowed-address", "allowed_addresses", multiple=True, metavar="CIDR", help="Repeat for several.")
+@click.option("--no-source-dest-check", "source_dest_check", flag_value=False, default=None, help="Any source address.")
+@click.option("--no-port-security", "port_security", flag_value=False, default=None, help="Neither checks nor groups.")
 @click.option("--type", "flavor", metavar="FLAVOR", help="Of an ECS that is new, such as s6.large.2.")
 @changing
 def nic_attach(nic: str, flavor: str | None, **given: Any) -> None:

@@ -8,7 +8,7 @@ import click
 
 from enforcer.cli import output
 from enforcer.cli.client import alone, changing, socket_option
-from enforcer.cli.commands import FILE
+from enforcer.cli.commands import FILE, Seconds
 from enforcer.cli.offline import POLICY
 from enforcer.cli.policies import load_policy, load_with_warnings
 from enforcer.cli.revisions import Applying, send
@@ -20,7 +20,7 @@ from enforcer.model import host_layout
 
 @click.command("apply")
 @POLICY
-@click.option("--confirm", type=click.FloatRange(1, 86400), metavar="SECONDS", help="Go back unless confirmed in time.")
+@click.option("--confirm", type=Seconds(1, 86400), metavar="SECONDS", help="Go back unless confirmed in time.")
 @click.option("--require", is_flag=True, help="Refuse if an interface does not exist, instead of keeping it closed.")
 @click.option("--without-daemon", is_flag=True, help="Load the kernel once, on a host where no daemon runs.")
 @changing

@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from enforcer.cli import output
-from enforcer.cli.commands import Group
+from enforcer.cli.commands import Group, Seconds
 from enforcer.cli.offline import POLICY
 from enforcer.cli.policies import load_with_warnings, traffics_of
 from enforcer.compiler import compile_policy
@@ -31,7 +31,7 @@ TIMEOUT = click.option(
     "--timeout",
     default=DEFAULT_TIMEOUT,
     show_default=True,
-    type=click.FloatRange(min=0.05, max=60.0),
+    type=Seconds(0.05, 60.0),
     metavar="SECONDS",
 )
 

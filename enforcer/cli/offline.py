@@ -95,7 +95,13 @@ def compile_command(
         else:
             click.echo("".join(programs.values()), nl=False)
         return
-    scripts = {space.name: render(lower(space, generation)) for space, _ in chosen}
+    if not chosen:
+        what = f"no NIC in {vpc}" if vpc else "no NIC"
+        output.note(f"note: {what} names an `interface`, so there is nothing to enforce on a host")
+    _tell_scripts({space.name: render(lower(space, generation)) for space, _ in chosen}, as_json=as_json)
+
+
+def _tell_scripts(scripts: dict[str, str], *, as_json: bool) -> None:
     if as_json:
         output.emit({"scripts": scripts})
         return

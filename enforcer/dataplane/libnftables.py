@@ -16,7 +16,7 @@ from typing import Any
 
 from nftables import Nftables
 
-from enforcer.dataplane.namespaces import entered
+from enforcer.dataplane.namespaces import called, entered
 from enforcer.errors import TransactionRefused
 
 
@@ -27,7 +27,7 @@ def run(netns: str, script: str) -> None:
     a file in memory: about a command of many lines, libnftables 1.0.6 does not say which line it means.
     """
     if refused := _run(netns, script, _context):
-        raise TransactionRefused(f"{_place(netns)}: nftables refused the transaction: {refused}")
+        raise TransactionRefused(f"{called(netns)}: nftables refused the transaction: {refused}")
 
 
 def refusal(netns: str, script: str) -> str:
@@ -83,11 +83,7 @@ def _trying() -> Any:
 def _absent_or_refused(netns: str, message: str) -> str:
     if "No such file or directory" in message:
         return ""
-    raise TransactionRefused(f"{_place(netns)}: nftables refused a listing: {message.strip()}")
-
-
-def _place(netns: str) -> str:
-    return f"network namespace {netns}" if netns else "this network namespace"
+    raise TransactionRefused(f"{called(netns)}: nftables refused a listing: {message.strip()}")
 
 
 def _explained(message: str, script: str) -> str:

@@ -84,6 +84,11 @@ def entered(netns: str) -> Iterator[None]:
             _checked("setns", _libc.setns(home, _CLONE_NEWNET))
 
 
+def called(netns: str) -> str:
+    """Return what messages call a namespace; the empty name is our own."""
+    return f"network namespace {netns}" if netns else "this network namespace"
+
+
 def exists(netns: str) -> bool:
     """Tell whether the name is there and has a namespace behind it; "" always is."""
     return not netns or os.path.ismount(_path(netns))

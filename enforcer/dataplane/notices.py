@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from enforcer.dataplane.hearing.sockets import Hearing
-from enforcer.dataplane.namespaces import entered
+from enforcer.dataplane.namespaces import called, entered
 from enforcer.dataplane.netlink.wire import attributes, messages
 from enforcer.errors import EnforcerError, SystemRefused
 from enforcer.ruleset.names import TABLE
@@ -87,7 +87,8 @@ class _Socket(Hearing):
         try:
             super().__init__(netns, protocol, _ROOM)
         except OSError as error:
-            raise SystemRefused(f"network namespace {netns}: notices cannot be had ({error.strerror})") from error
+            mend = "; are you root?" if isinstance(error, PermissionError) else ""
+            raise SystemRefused(f"{called(netns)}: notices cannot be had ({error.strerror}){mend}") from error
 
     def _begin(self) -> None:
         self._join(self._group)

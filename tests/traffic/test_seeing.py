@@ -95,6 +95,27 @@ def test_status_says_what_waits_to_be_confirmed_and_what_did_not_work(host: Host
         assert re.search(r"(?m)^error: [-0-9: ]+ configuration: .*log_level.* \(2 times\)$", enforcer(daemon, "status"))
 
 
+def test_status_tells_of_rules_that_the_store_does_not_know(host: Host, tmp_path: Path):
+    """A store that was moved away: what its last life left in the kernel stays, and nobody may think it is nothing."""
+    with running(host, tmp_path, netns=host.router) as daemon:
+        daemon.stop()
+        daemon.state.rename(tmp_path / "away")
+        daemon.start()
+        told = subprocess.run(
+            [sys.executable, "-m", "enforcer", "status", "--socket", str(daemon.socket)],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert told.returncode == 1
+        assert "revision 0 is in force" in told.stdout
+        assert "warning: this network namespace: has rules of an earlier life" in told.stdout
+        daemon.apply(host.policy(RULES))
+        assert "left-over" not in {each["code"] for each in daemon.status()["warnings"]}
+        assert daemon.status()["well"]
+
+
 def daemon_status(daemon: Daemon) -> Any:
     words = [sys.executable, "-m", "enforcer", "status", "--json"]
     where = {**os.environ, "PYTHONPATH": str(ROOT), "ENFORCER_SOCKET": str(daemon.socket)}

@@ -113,6 +113,16 @@ def test_a_rule_that_is_beyond_the_quota_is_said_to_be_so(daemon: Served):
     assert document("show", "2")["policy"] != document("show")["policy"]
 
 
+def test_a_nic_is_attached_without_its_checks_if_so_wished(daemon: Served):
+    """S16."""
+    words = ("nic", "attach", "c", "--subnet", "s", "--address", "10.0.0.9")
+    said(*words, "--no-source-dest-check", "--no-port-security")
+    said("nic", "attach", "d", *words[3:-1], "10.0.0.8")
+    found = {each["name"]: each["nics"][0] for each in document("show")["policy"]["ecs"]}
+    assert (found["c"]["source_dest_check"], found["c"]["port_security"]) == (False, False)
+    assert not found["d"].keys() & {"source_dest_check", "port_security"}
+
+
 def test_an_empty_option_is_refused_for_it_might_mean_anybody(daemon: Served):
     for words in (
         ("rule", "add", "web", "ingress", "--protocol", "tcp", "--ports", ""),

@@ -90,6 +90,40 @@ def test_a_file_that_may_not_be_read_is_like_one_that_is_not_there():
     assert found.stderr == f"error: {secret}: cannot be read (Permission denied)\n"
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+def test_who_may_not_enforce_is_told_so_by_a_name_for_his_own_namespace(tmp_path: Path):
+    code = "import os, sys; from enforcer.cli import main; os.setuid(65534); main(sys.argv[1:])"
+    words = ["apply", "--without-daemon", "--socket", "nowhere", "-"]
+    policy = (ROOT / "examples/hosts.yaml").read_text().replace("netns: sandboxes", "")
+    found = subprocess.run(
+        [sys.executable, "-c", code, *words], input=policy, check=False, capture_output=True, text=True, cwd=ROOT
+    )
+    assert found.returncode == 4
+    assert (
+        found.stderr
+        == "error: this network namespace: notices cannot be had (Operation not permitted); are you root?\n"
+    )
+
+
+def test_a_time_that_is_no_number_is_wrong_usage():
+    for words in (("apply", EXAMPLE, "--confirm", "nan"), ("lab", "probe", "a", "b", "icmp", "--timeout", "nan")):
+        assert "'nan' is not a valid number of seconds" in enforcer(*words).stderr
+
+
+def test_a_state_directory_that_is_a_file_is_said_to_be_none(tmp_path: Path):
+    (tmp_path / "state").touch()
+    for state in (tmp_path / "state", tmp_path / "state" / "below"):
+        result = enforcer("boot", "--state-dir", str(state))
+        assert result.exit_code == 4
+        assert f"error: {state}: is not a directory; name one, or move what is there away\n" in result.stderr
+
+
+def test_compile_says_when_there_is_nothing_to_enforce_on_a_host():
+    result = enforcer("compile", EXAMPLE, "--host")
+    assert (result.exit_code, result.stdout) == (0, "")
+    assert result.stderr == "note: no NIC names an `interface`, so there is nothing to enforce on a host\n"
+
+
 def on_a_terminal(*words: str, **environment: str) -> str:
     """Return what a command writes on a terminal."""
     ours, theirs = pty.openpty()

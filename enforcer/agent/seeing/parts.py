@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from typing import Any
 from wsgiref.simple_server import WSGIServer
 
@@ -24,7 +24,7 @@ from enforcer.agent.seeing.tracing import Following, Traces, nic_of, protocol_of
 from enforcer.agent.seeing.watching import Watching
 from enforcer.agent.status import IN_FORCE, KEY
 from enforcer.agent.store import Store
-from enforcer.dataplane import counters, namespaces
+from enforcer.dataplane import counters, namespaces, observe
 from enforcer.errors import EnforcerError
 from enforcer.model import Policy, advice, unsilenced
 from enforcer.semantics import not_in_effect
@@ -80,13 +80,15 @@ class Seeing:
             "proposed": published.get("proposed", 0),
             "namespaces": published.get("namespaces", []),
             "nics": published.get("nics", []),
-            "warnings": self._warnings(),
+            "warnings": [*self._warnings()],
             "conntrack": [row for space in published.get("namespaces", []) if (row := _use(space["netns"]))],
             "repairs": published.get("repairs", {"count": 0, "last": None}),
             "errors": self.measuring.last_failures(),
         }
         places = (*found["namespaces"], *found["nics"])
-        return {"well": bool(published) and all(each["state"] == IN_FORCE for each in places), **found}
+        left = [] if found["revision"] else _left_over()
+        found["warnings"] += left
+        return {"well": bool(published) and not left and all(each["state"] == IN_FORCE for each in places), **found}
 
     def follow(self, nic: str, protocol: str) -> AbstractContextManager[Following]:
         """Follow new flows as they are judged, of a NIC and a protocol if given; UsageError if there are none such."""
@@ -149,6 +151,15 @@ class Seeing:
             found = [{"where": each.where, "message": each.message, "code": each.code} for each in told]
             self._warned = (policy, found)
         return found
+
+
+def _left_over() -> list[dict[str, str]]:
+    """Warn of tables of ours here that no revision is about: an earlier life's, whose store is gone."""
+    what = "has rules of an earlier life, of which the store knows nothing; they stay until a policy is applied"
+    with suppress(EnforcerError, OSError):
+        if observe.present(""):
+            return [{"where": namespaces.called(""), "message": what, "code": "left-over"}]
+    return []
 
 
 def _use(netns: str) -> dict[str, Any] | None:

@@ -70,9 +70,10 @@ def explained(path: Path) -> Iterator[None]:
         damaged = getattr(error, "sqlite_errorname", "").startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB"))
         raise (StoreDamaged if damaged else StoreFailed)(f"{path}: {_what(error)}") from error
     except OSError as error:
-        raise StoreFailed(
-            f"{error.filename or path}: {error.strerror}; the enforcer needs to read and write it"
-        ) from error
+        where = error.filename or path
+        if isinstance(error, FileExistsError | NotADirectoryError):
+            raise StoreFailed(f"{where}: is not a directory; name one, or move what is there away") from error
+        raise StoreFailed(f"{where}: {error.strerror}; the enforcer needs to read and write it") from error
 
 
 def _what(error: sqlite3.Error) -> str:

@@ -11,6 +11,7 @@ from typing import Final
 
 from enforcer.dataplane.conntrack import Tracked, parse
 from enforcer.dataplane.hearing.listening import NetfilterSocket
+from enforcer.dataplane.namespaces import called
 from enforcer.errors import SystemRefused
 
 _NEW_GROUP: Final = 1  # NFNLGRP_CONNTRACK_NEW
@@ -25,9 +26,7 @@ class BeginningSocket(NetfilterSocket):
         try:
             super().__init__(netns, _ROOM)
         except OSError as error:
-            raise SystemRefused(
-                f"network namespace {netns}: new flows cannot be heard of ({error.strerror})"
-            ) from error
+            raise SystemRefused(f"{called(netns)}: new flows cannot be heard of ({error.strerror})") from error
 
     def _begin(self) -> None:
         self._join(_NEW_GROUP)

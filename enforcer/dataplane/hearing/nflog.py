@@ -17,6 +17,7 @@ from ipaddress import IPv4Address, IPv6Address
 from typing import Final
 
 from enforcer.dataplane.hearing.listening import NetfilterSocket
+from enforcer.dataplane.namespaces import called
 from enforcer.dataplane.netlink.wire import attributes, messages
 from enforcer.errors import SystemRefused
 from enforcer.model import ICMP, ICMPV6, TCP, UDP, IPAddress
@@ -64,8 +65,7 @@ class DenialSocket(NetfilterSocket):
         except OSError as error:
             mend = "another program listens to it; choose another deny_log.group"
             why = mend if error.errno in (errno.EBUSY, errno.EPERM) else error.strerror
-            place = f"network namespace {netns}" if netns else "this network namespace"
-            raise SystemRefused(f"{place}: NFLOG group {group} cannot be read ({why})") from error
+            raise SystemRefused(f"{called(netns)}: NFLOG group {group} cannot be read ({why})") from error
 
     def _begin(self) -> None:
         self._socket.settimeout(5)
