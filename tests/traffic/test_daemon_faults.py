@@ -20,13 +20,13 @@ from blasting import Blast, blasting
 from byhand import Host
 from daemons import Daemon, Refused, living
 from harness import ANY_IN, OUT, groups, reaches, until
-from patience import patient
+from patience import SLOWNESS, patient
 
 from enforcer.agent.faults import STEPS
 
 pytestmark = pytest.mark.traffic
 
-RATE = "2000"
+RATE = str(int(2000 / SLOWNESS))
 PROBE = 6000
 
 
