@@ -126,7 +126,8 @@ def _yaml(document: dict[str, Any]) -> str:
 
     if not document:
         return ""
-    return str(yaml.safe_dump(_in_order(document), sort_keys=False, allow_unicode=True, width=110))
+    dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+    return str(yaml.dump(_in_order(document), Dumper=dumper, sort_keys=False, allow_unicode=True, width=110))
 
 
 def _in_order(value: Any) -> Any:
