@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -25,6 +27,7 @@ from enforcer.agent.store import SqliteStore
 from enforcer.dataplane import counters
 from enforcer.dataplane.hearing.nflog import DenialSocket
 from enforcer.model import parse_policy
+from enforcer.ruleset.names import DENIALS
 
 pytestmark = pytest.mark.traffic
 
@@ -209,6 +212,44 @@ def test_of_very_many_denied_packets_a_second_has_so_many_lines_and_the_rest_is_
         assert 0 < told <= watching.MOST_LINES * seconds
         assert told + left_out == 3000
         assert left_out > 0 or seconds > 3000 // watching.MOST_LINES, "so many in so short a time"
+    structlog.reset_defaults()
+
+
+def test_what_is_left_out_is_counted_though_others_read_the_counters_meanwhile(
+    host: Host, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    """Whoever asks for hits reads them as well, and so do several at once: each packet is counted once."""
+    monkeypatch.setattr(watching, "READ_EVERY", 0.2)
+    configure("info")
+    few = RULES + "deny_log: {per_second: 5, burst: 5}\n"
+    host.apply(few)
+    logged = log_of(capsys)
+    with seeing(host, few, tmp_path) as sight, ThreadPoolExecutor(4) as others:
+        until(lambda: sight.watching._denials, "it listens")
+        sight.watching.read_now()
+        ending = threading.Event()
+
+        def read() -> None:
+            while not ending.is_set():
+                sight.watching.read_now()
+
+        for _ in range(4):
+            others.submit(read)
+        with host.udp("a") as noisy:
+            for _ in range(2000):
+                noisy.sendto(b"x", (host.address("b"), 53))
+        heard: list[int] = []
+
+        def all_heard() -> bool:
+            heard.extend(line.get("packets", 1) for line in logged() if line["nic"] == "ecs-a")
+            return sum(heard) >= 2000
+
+        try:
+            until(all_heard, "each has a line or is left out")
+        finally:
+            ending.set()
+    assert sum(heard) == 2000
+    assert sight.counting.of_nics(DENIALS)["ecs-a"] == 2000
     structlog.reset_defaults()
 
 

@@ -52,7 +52,9 @@ class Counting:
         self._lock = threading.Lock()
         self._ledger = Ledger(time.time())
         self._of_nics: dict[str, Counter[str]] = {name: Counter() for name in (DENIALS, REFUSALS, REVOKED, BEGUN)}
+        self._reading = threading.Lock()
         self._seen: dict[tuple[str, str, str], dict[bytes, int]] = {}
+        self._grown: Counter[str] = Counter()
         self._kept = time.monotonic()
         self._kept_text = ""
         self._urgent = False
@@ -85,17 +87,22 @@ class Counting:
         with self._lock:
             self._ledger.last(netns, last, time.time())
 
-    def read(self, places: Places) -> dict[str, int]:
-        """Read all counters; return how many packets of each NIC could have been told since the last reading."""
-        grown: Counter[str] = Counter()
+    def read(self, places: Places) -> None:
+        """Read all counters."""
         for netns in places.namespaces():
             try:
                 with self._lock:  # what is read must not be older than what a commit has read meanwhile
                     self._ledger.take(netns, counters.read(netns, between=self._between), time.time())
-                for family, name in BY_NIC:
-                    self._read_nics(places, netns, family, name, grown)
+                with self._reading:  # two who read at once would each find what is new, or one of them less than before
+                    for family, name in BY_NIC:
+                        self._read_nics(places, netns, family, name)
             except (EnforcerError, OSError):
                 continue  # the namespace is gone, or not there yet: status says so
+
+    def to_be_told(self) -> dict[str, int]:
+        """Return how many packets of each NIC could have been told since this was asked last, whoever read them."""
+        with self._reading:
+            grown, self._grown = self._grown, Counter()
         return grown
 
     def _between(self) -> None:
@@ -103,7 +110,7 @@ class Counting:
         if not self._urgent:
             self.give_way()
 
-    def _read_nics(self, places: Places, netns: str, family: str, name: str, grown: Counter[str]) -> None:
+    def _read_nics(self, places: Places, netns: str, family: str, name: str) -> None:
         found = counters.by_key(netns, family, name)
         seen = self._seen.get((netns, family, name))
         self._seen[netns, family, name] = found
@@ -114,7 +121,7 @@ class Counting:
                 with self._lock:
                     self._of_nics[name][nic] += more
                 if seen is not None and name in LOGGED:
-                    grown[nic] += more
+                    self._grown[nic] += more
 
     def begun(self, nics: Iterable[str]) -> None:
         """Count flows that NICs let pass, one for each mention."""

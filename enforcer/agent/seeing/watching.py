@@ -169,7 +169,8 @@ class Watching:
 
     def _read(self) -> None:
         begun = time.monotonic()
-        grown = self._counting.read(self)
+        self._counting.read(self)
+        grown = self._counting.to_be_told()
         self._counting.keep(self._in_force())
         now = time.monotonic()
         self._next_reading = now + max(READ_EVERY, (now - begun) / MOST_SHARE)
