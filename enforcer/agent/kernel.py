@@ -49,7 +49,10 @@ class Kernel(Protocol):
         """
 
     def tidy(self) -> None:
-        """Delete what earlier commits have left behind for packets in flight; whoever waits for a commit need not."""
+        """Delete what earlier commits have left behind for packets in flight, and make ready for the next one.
+
+        Whoever waits for a commit need not wait for that.
+        """
 
     def clear(self, netns: str) -> None:
         """Take our tables out of a namespace."""
@@ -113,6 +116,8 @@ class Nftables:
             if session.untidy:
                 with suppress(SystemRefused), self._counting(netns, mended=False) as passed:
                     session.tidy(passed)
+            with suppress(SystemRefused):  # no stamp is free: whoever commits next is told
+                session.ready()
 
     def clear(self, netns: str) -> None:
         if (session := self._sessions.pop(netns, None)) is not None:

@@ -173,9 +173,11 @@ class Place:
                         counted[address, name] += sign
         ranges: Ranges = {}
         entries = {f"{ADDRESS_GROUP}{name}" for name in change.address_groups}
-        old_terms, new_terms = (Terms(p, self.compiled.namespace.vpcs) for p in (change.before, change.after))
-        for name in (*new, *lost, *(name for name in entries if name in both)):
-            if not name.startswith(GROUP):
+        spoken_of = (*new, *lost, *(name for name in entries if name in both))
+        ranged = [name for name in spoken_of if not name.startswith(GROUP)]
+        if ranged:
+            old_terms, new_terms = (Terms(p, self.compiled.namespace.vpcs) for p in (change.before, change.after))
+            for name in ranged:
                 was = old_terms.named(name, family).spans if name in before else ()
                 is_ = new_terms.named(name, family).spans if name in now else ()
                 counted.update({(address, name): sign for address, sign in _singles(was, is_)})

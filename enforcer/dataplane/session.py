@@ -23,7 +23,7 @@ from enforcer.compiler import NamespaceProgram
 from enforcer.dataplane import commit, conntrack, counters, flows, grace, observe
 from enforcer.dataplane.closing import close_beside
 from enforcer.dataplane.commit import Committed, Step
-from enforcer.dataplane.netlink import Channel, Untold, encode
+from enforcer.dataplane.netlink import Channel, Untold, encode, marking
 from enforcer.errors import SystemRefused, TransactionRefused
 from enforcer.ruleset import Ruleset
 from enforcer.ruleset.around import differing_nics
@@ -31,7 +31,7 @@ from enforcer.ruleset.changes import AddChain, Changes, Operation, Refill, Unequ
 from enforcer.ruleset.editions import in_place
 from enforcer.ruleset.lower import Lowering
 from enforcer.ruleset.names import MARKS
-from enforcer.ruleset.stamps import generation_mask
+from enforcer.ruleset.stamps import generation_mask, mark_chains
 
 ATTEMPTS = 2
 """How often what is different about interfaces is tried: one may be gone before the kernel is told (Linux 6.1)."""
@@ -64,6 +64,7 @@ class Session:
         self._indexes: dict[str, int] = {}
         self._borne: set[int] | None = None  # read when it is first asked for: a repair need not wait for it
         self._given = 0
+        self._ready_after = 0
         self._edition = 0
         self._unswept: Changes | None = None
 
@@ -246,6 +247,16 @@ class Session:
         told, self._told = self._told, []
         if last := counters.last(told):
             self._gone(last)
+
+    def ready(self) -> None:
+        """Make what the next commit needs whatever it changes: the chains that mark flows, with the next stamp."""
+        if self._program is None or self._ruleset is None or self._borne is None:
+            return
+        if self._ready_after != (current := self._ruleset.generation):
+            self._ready_after = current
+            generation = commit.next_generation(self._program, current, self._borne.__contains__)
+            for chain in mark_chains(self._program, generation):
+                marking("inet", chain)
 
     def _run(
         self, operations: Sequence[Operation], ruleset: Ruleset, step: Step, passed: Callable[[Step], None]

@@ -22,6 +22,7 @@ come another way. Each packet is judged wherever it goes; the mark says only whe
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import lru_cache
 
 from enforcer.compiler.program import NamespaceProgram
 from enforcer.model import Marks
@@ -115,14 +116,19 @@ def mark_chains(namespace: NamespaceProgram, generation: int) -> tuple[Chain, ..
     Their only rules have no verdict and ask no set: replacing them does not make the kernel walk all chains and maps
     again.
     """
-    mask = namespace.marks.connection_mask
-    keep, stamp, low = ALL_BITS ^ mask, stamp_bits(namespace.marks, generation), mask & -mask
+    marks = namespace.marks
+    return _mark_chains(marks.connection_mask, stamp_bits(marks, generation), namespace.revoke_both)
+
+
+@lru_cache(64)
+def _mark_chains(mask: int, stamp: int, both: bool) -> tuple[Chain, ...]:
+    keep, low = ALL_BITS ^ mask, mask & -mask
     chains = [_chain(names.MARK, rule(SetMark(Field.CT_MARK, keep, stamp)))]
     for begin, end, half in (
         (names.MARK_ANSWERING, names.MARK_ANSWERED, stamp | low),
         (names.MARK_OPENING, names.MARK_OPENED, stamp | low << 1),
     ):
-        if begin == names.MARK_ANSWERING or namespace.revoke_both:
+        if begin == names.MARK_ANSWERING or both:
             chains.append(_chain(begin, rule(SetMark(Field.CT_MARK, keep, half))))
             chains.append(
                 _chain(end, rule(Match(Field.CT_MARK, half, "==", mask), SetMark(Field.CT_MARK, keep, stamp)))

@@ -19,11 +19,14 @@ from enforcer import dataplane
 from enforcer.compiler.incremental import Compiler
 from enforcer.compiler.program import NamespaceProgram
 from enforcer.dataplane import Session, Step, libnftables, observe
+from enforcer.dataplane.netlink import marking
 from enforcer.dataplane.notices import LinkSocket
 from enforcer.errors import AttachmentRefused, TransactionRefused
 from enforcer.model import AddressGroup, Ecs, Policy, parse_policy
 from enforcer.ruleset import lower
+from enforcer.ruleset.names import MARK, MARKS
 from enforcer.ruleset.nft import Chain
+from enforcer.ruleset.stamps import stamp_bits
 
 pytestmark = pytest.mark.kernel
 
@@ -82,6 +85,7 @@ class Life:
         committed = self.session.replace(self.program(), passed=self.steps.append)
         if self.tidies:
             self.session.tidy(self.steps.append)
+            self.session.ready()
         return committed
 
     def with_rules(self, rules: list[dict[str, Any]]) -> dataplane.Committed:
@@ -437,6 +441,18 @@ MOVES = st.lists(
     min_size=1,
     max_size=6,
 )
+
+
+def test_what_was_made_ready_is_what_the_next_commit_needs_and_bears_its_stamp(life: Life):
+    marking.cache_clear()
+    life.joined(far(life.netns, 1, "10.0.7.7", ["app"]))
+    before = marking.cache_info()
+    committed = life.joined(far(life.netns, 2, "10.0.7.8", ["app"]))
+    after = marking.cache_info()
+    chains = {name.split()[2]: text for name, text in objects(life.netns).items() if " chain " in name}
+    ready = len(chains.keys() & set(MARKS))
+    assert (after.hits - before.hits, after.misses - before.misses) == (ready, ready), "the next one's, behind it"
+    assert f"0x{stamp_bits(life.policy.marks, committed.generation):08x}" in chains[MARK]
 
 
 @given(MOVES)

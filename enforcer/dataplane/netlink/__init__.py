@@ -15,7 +15,7 @@ what libnftables writes; tests compare the two.
 
 from enforcer.dataplane.netlink.channel import Channel
 from enforcer.dataplane.netlink.comparing import Untold
-from enforcer.dataplane.netlink.messages import Message, encode
+from enforcer.dataplane.netlink.messages import Message, encode, marking
 from enforcer.dataplane.netlink.whole import whole
 
-__all__ = ["Channel", "Message", "Untold", "encode", "whole"]
+__all__ = ["Channel", "Message", "Untold", "encode", "marking", "whole"]

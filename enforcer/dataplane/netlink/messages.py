@@ -54,7 +54,7 @@ from enforcer.ruleset.changes import (
     Refill,
     WakeTable,
 )
-from enforcer.ruleset.names import TABLE
+from enforcer.ruleset.names import MARKS, TABLE
 from enforcer.ruleset.nft import Chain, Element, Interval, Set, Verdict
 from enforcer.ruleset.render import DYNAMIC_SECONDS, MOST_DYNAMIC, comment_text
 
@@ -129,9 +129,10 @@ def _operation(
             yield from _elements(_DELETE_ELEMENT, told, family, entry, elements, indexes)
         case AddChain(_, chain):
             yield from rules(operation.family, chain, sets)
+        case Refill(_, chain) if chain.name in MARKS:
+            yield from marking(operation.family, chain)
         case Refill(_, chain):
-            yield Message(_DELETE_RULE, 0, family, TABLE_NAME + text(2, chain.name), f"chain {chain.name}")
-            yield from rules(operation.family, chain, sets)
+            yield from _refilled(operation.family, chain, sets)
         case EmptyChain(_, name):
             yield Message(_DELETE_RULE, 0, family, TABLE_NAME + text(2, name), f"chain {name}")
         case DeleteChain(_, name):
@@ -142,6 +143,17 @@ def _operation(
             yield Message(_DELETE_SET, 0, family, TABLE_NAME + text(2, name), f"set {name}")
         case _:
             assert_never(operation)
+
+
+@lru_cache(64)
+def marking(family: str, chain: Chain) -> tuple[Message, ...]:
+    """Encode other rules of a chain that marks flows, which asks no set; it may be made beforehand."""
+    return tuple(_refilled(family, chain, {}))
+
+
+def _refilled(family: str, chain: Chain, sets: Mapping[str, Set]) -> Iterator[Message]:
+    yield Message(_DELETE_RULE, 0, FAMILIES[family], TABLE_NAME + text(2, chain.name), f"chain {chain.name}")
+    yield from rules(family, chain, sets)
 
 
 def _set(entry: Set, number_: int) -> bytes:
