@@ -158,6 +158,14 @@ def test_history_says_who_changed_what_and_what_became_of_it(daemon: Served):
     assert [each["revision"] for each in document("history", "-n", "1", "--before", "3")["revisions"]] == [2]
 
 
+def test_a_message_is_one_line_of_plain_text_for_others_read_it_on_their_terminals(daemon: Served):
+    for message, named in (("two\nlines", "U+000A"), ("\x1b[2Jgone", "U+001B")):
+        found = enforcer("group", "create", "new", "-m", message, status=2).stderr
+        assert f"has the control character {named}; write one line of plain text" in found
+    said("group", "create", "new", "-m", "für den Laden [bold]")
+    assert said("history", "-n", "1").endswith("für den Laden [bold]")
+
+
 def test_history_says_that_there_is_nothing(daemon: Served):
     assert enforcer("history", "--before", "1").stderr == "note: there are none before that\n"
     assert document("history", "--before", "1")["revisions"] == []

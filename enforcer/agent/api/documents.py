@@ -13,6 +13,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from enforcer.agent.store import Outcome, Revision
 from enforcer.errors import Problem
+from enforcer.model.words.scalars import text
 
 MOST_MESSAGE = 1000
 
@@ -24,7 +25,11 @@ def _composed(text: str) -> str:
 Word = Annotated[str, Field(min_length=1, max_length=300), AfterValidator(_composed)]
 """A name, or `ecs:nic`, or an entry: what it may be is checked where it is looked up."""
 
-Message = Annotated[str, Field(max_length=MOST_MESSAGE, description="why, for the history")]
+Message = Annotated[
+    str,
+    Field(max_length=MOST_MESSAGE, description="why, for the history: one line of plain text"),
+    AfterValidator(text),
+]
 Number = Annotated[int, Field(ge=0, le=2**53, description="a revision")]
 Seconds = Annotated[
     float, Field(ge=1, le=86400, description="go back by itself unless confirmed within so many seconds")
