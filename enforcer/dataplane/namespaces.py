@@ -59,7 +59,10 @@ def opened(netns: str) -> int:
     try:
         return os.open(_path(netns), os.O_RDONLY | os.O_CLOEXEC)
     except OSError as error:
-        raise SystemRefused(f"network namespace {netns}: cannot be opened ({error.strerror})") from error
+        why = f"cannot be opened ({error.strerror})"
+        if isinstance(error, FileNotFoundError):
+            why = f"does not exist; make it with `ip netns add {netns}`"
+        raise SystemRefused(f"network namespace {netns}: {why}") from error
 
 
 @contextmanager

@@ -99,7 +99,7 @@ def test_a_thread_works_where_it_is_told_and_leaves_nobody_elsewhere(scratch: Sc
 
 
 def test_a_namespace_that_is_not_there_is_named(scratch: Scratch):
-    with pytest.raises(SystemRefused, match="network namespace no-such-place: cannot be opened"):
+    with pytest.raises(SystemRefused, match="network namespace no-such-place: does not exist; make it with"):
         dataplane.replace(program(name="no-such-place"))
     with entered(scratch.name), pytest.raises(ZeroDivisionError), entered(scratch.name):
         _ = 1 // 0
