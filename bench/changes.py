@@ -31,6 +31,7 @@ from bench.spread import spread
 from enforcer.compiler.incremental import Compiler
 from enforcer.dataplane import Step
 from enforcer.model import Policy, parse_policy
+from enforcer.model.runs import Runs
 from enforcer.model.words.protocols import PortRange
 
 OTHERS_EVERY = 5
@@ -132,7 +133,8 @@ class Estate:
 
     def member(self, _: int) -> None:
         """Add a member to a group of thousands."""
-        self.commit(ecs=(*self.policy.ecs, next(self.far)))
+        ecs = Runs.of(self.policy.ecs)
+        self.commit(ecs=ecs.spliced(len(ecs), len(ecs), (next(self.far),)))
 
     def rule_of(self, name: str) -> Change:
         """Change a port of a rule of one group."""

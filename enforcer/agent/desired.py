@@ -149,15 +149,16 @@ class Desired:
         return Runs.of((*found, UNDEFINED_DEFAULT) if undefined else found)
 
     def _patched(self, policy: Policy, section: str, touched: Collection[tuple[str, str]]) -> Runs[Item]:
-        """Return a section with what is touched put in the place of what was there before."""
+        """Return a section with what is touched put in the place of what was there before; ECSs come and go there."""
         found = Runs.of(getattr(policy, section))
         key = partial(_name, section) if section == "eips" else attrgetter("name")
         for name in (name for each, name in touched if each == section):
             at = found.place(name, key)
             item = self.items[section].get(name)
-            if item is None or at == len(found) or _name(section, found[at]) != name:
+            there = at < len(found) and _name(section, found[at]) == name
+            if section != "ecs" and (item is None or not there):
                 return self._joined(section)
-            found = found.spliced(at, at + 1, (item,))
+            found = found.spliced(at, at + there, () if item is None else (item,))
         return found
 
     @cached_property

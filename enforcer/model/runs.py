@@ -19,6 +19,9 @@ from typing import Any, Final, TypeVar, overload
 RUN: Final = 64
 """Items of a run that is made; it may grow to twice as many, and shrink to a quarter."""
 
+FEW: Final = 8
+"""Runs that are compared one by one, if no more differ."""
+
 T = TypeVar("T")
 
 
@@ -98,7 +101,7 @@ def differing(one: Sequence[T], other: Sequence[T]) -> tuple[Sequence[T], Sequen
     if not isinstance(one, Runs) or not isinstance(other, Runs):
         return _differing(one, other)
     old, new = _differing(one._runs, other._runs)
-    if len(old) != len(new):
+    if len(old) != len(new) or len(old) > FEW:  # many runs may differ in nothing but where they are cut
         return _differing(tuple(chain.from_iterable(old)), tuple(chain.from_iterable(new)))
     pairs = [_differing(*pair) for pair in zip(old, new, strict=True)]
     return pairs[0] if len(pairs) == 1 else ([e for a, _ in pairs for e in a], [e for _, b in pairs for e in b])

@@ -65,6 +65,15 @@ def test_one_that_comes_and_one_that_goes_far_from_it_are_all_that_differs():
     assert (list(gone), list(come)) == ([before[10], before[5990]], [after[10], after[5990]])
 
 
+def test_what_was_made_anew_shares_no_run_and_differs_only_where_its_items_do():
+    items = [object() for _ in range(6000)]
+    one, new = Runs.of(items), object()
+    assert tuple(map(list, differing(one, Runs.of(items)))) == ([], [])
+    assert tuple(map(list, differing(one, Runs.of((*items[:9], new, *items[9:]))))) == ([], [new])
+    assert tuple(map(list, differing(one, Runs.of((*items[:9], *items[10:]))))) == ([items[9]], [])
+    assert tuple(map(list, differing(one, Runs.of((*items[:9], new, *items[10:]))))) == ([items[9]], [new])
+
+
 def test_runs_stay_neither_tiny_nor_huge():
     found = Runs.of(range(10 * RUN))
     for _ in range(9 * RUN):
