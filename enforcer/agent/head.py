@@ -24,7 +24,7 @@ from enforcer.agent.store import Author, Change, Conflict, Outcome, Revision, St
 from enforcer.errors import PolicyError
 from enforcer.model.groups import SecurityGroup
 from enforcer.model.policy import Limits
-from enforcer.semantics.effect import QUOTA, lapses
+from enforcer.semantics.effect import QUOTA, beyond_quota
 
 ATTEMPTS = 5
 """How often a change is tried when the head moves under it, because the loop refused something."""
@@ -153,8 +153,7 @@ class Head:
         rules = desired.items["security_groups"][group]
         assert isinstance(rules, SecurityGroup)
         most = Limits.model_validate(json.loads(desired.resources.get(SETTINGS, NOTHING_YET)).get("limits", {}))
-        lapsed = zip(rules.rules, lapses(rules, most.costly_rules, ""), strict=True)
-        beyond = any(rule.id == named and lapse == QUOTA for rule, lapse in lapsed)
+        beyond = named in beyond_quota(rules, most.costly_rules)
         return f"{planned.said}, but {QUOTA}, see `enforcer status`" if beyond else planned.said
 
     def at(self, number: int) -> dict[str, str]:

@@ -79,7 +79,7 @@ def _ms(seconds: float) -> float:
 def configure(level: str) -> None:
     """Set up the log on standard error: JSON, or lines for people if that is a terminal."""
     readable = sys.stderr.isatty()
-    renderer = structlog.dev.ConsoleRenderer() if readable else structlog.processors.JSONRenderer()
+    renderer = structlog.dev.ConsoleRenderer() if readable else structlog.processors.JSONRenderer(ensure_ascii=False)
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,

@@ -72,13 +72,14 @@ def hits_command(unused: bool, socket: str, as_json: bool) -> None:
     if as_json:
         output.emit(found)
         return
-    rows = (
-        (f"{row['group']}/{row['rule']}", row["hits"] if row["enabled"] else "off", _time(row["since"]), row["words"])
-        for row in found["rules"]
-    )
-    output.table("", ("rule", "hits", "since", "what it says"), rows)
+    output.table("", ("rule", "hits", "since", "what it says"), map(_hits_row, found["rules"]))
     for reason, count in found["reasons"].items():
         click.echo(f"dropped, {reason}: {count}")
+
+
+def _hits_row(row: dict[str, Any]) -> tuple[object, ...]:
+    words = row["words"] + (f" – {row['not_in_effect']}" if row["not_in_effect"] else "")
+    return f"{row['group']}/{row['rule']}", row["hits"] if row["enabled"] else "off", _time(row["since"]), words
 
 
 @click.command("trace")

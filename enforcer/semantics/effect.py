@@ -74,6 +74,12 @@ def lapses(group: SecurityGroup, costly_rules: int, type_class: str) -> tuple[st
     return tuple(reasons)
 
 
+def beyond_quota(group: SecurityGroup, costly_rules: int) -> frozenset[str]:
+    """Return the ids of the group's rules that do not take effect on any ECS (S9)."""
+    lapsed = zip(group.rules, lapses(group, costly_rules, ""), strict=True)
+    return frozenset(rule.id for rule, lapse in lapsed if lapse == QUOTA)
+
+
 def type_name(type_class: str) -> str:
     """Return an ECS type as the vendor writes it; the model keeps it in upper case."""
     return "Kai1" if type_class == KAI1 else type_class

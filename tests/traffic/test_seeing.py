@@ -20,6 +20,7 @@ from patience import patient
 
 pytestmark = [pytest.mark.traffic, pytest.mark.timeout(120)]
 
+COSTLY = "{id: two, direction: ingress, protocol: tcp, multiport: '80,443'}"
 OTHER = RULES + "  - {name: Sg-C, rules: []}\n"
 CHANGED = groups(
     A="{id: out, direction: egress, protocol: udp}",
@@ -93,6 +94,16 @@ def test_status_says_what_waits_to_be_confirmed_and_what_did_not_work(host: Host
             daemon.process.send_signal(signal.SIGHUP)
             until(lambda times=times: [each["times"] for each in daemon.status()["errors"]] == [times], "it is told")
         assert re.search(r"(?m)^error: [-0-9: ]+ configuration: .*log_level.* \(2 times\)$", enforcer(daemon, "status"))
+
+
+def test_hits_say_which_rules_do_not_take_effect(host: Host, tmp_path: Path):
+    """S9: nothing hits them, and that is not because nobody came."""
+    few = "limits: {costly_rules: 0}\n" + groups(A="{id: out, direction: egress}", B=COSTLY)
+    with running(host, tmp_path, few) as daemon:
+        rows = {row["rule"]: row["not_in_effect"] for row in document(daemon, "hits")["rules"]}
+        assert (rows["two"], rows["out"]) == ("not in effect: quota", "")
+        (line,) = (line for line in enforcer(daemon, "hits", "--unused").splitlines() if line.startswith("Sg-B/two"))
+        assert line.rstrip().endswith("tcp 80,443 from anywhere (priority 1) – not in effect: quota")
 
 
 def test_status_tells_of_rules_that_the_store_does_not_know(host: Host, tmp_path: Path):

@@ -10,10 +10,12 @@ import sys
 from pathlib import Path
 
 import pytest
+import structlog
 
 from enforcer.agent import faults
 from enforcer.agent.config import Config, read_config
 from enforcer.agent.notify import Notify
+from enforcer.agent.observer import Log, configure
 from enforcer.errors import UsageError
 
 
@@ -107,3 +109,10 @@ def test_a_fault_point_kills_at_the_step_that_is_named_and_nowhere_else() -> Non
     assert run("observed") == (-signal.SIGKILL, 3)
     assert run("start:observed") == (-signal.SIGKILL, 1)
     assert run("nowhere") == (0, 4)
+
+
+def test_the_log_has_names_of_any_script_as_people_look_for_them(capsys: pytest.CaptureFixture[str]) -> None:
+    configure("info")
+    Log().refused(7, "security_groups[Büro]: is gone")
+    structlog.reset_defaults()
+    assert '"why": "security_groups[Büro]: is gone"' in capsys.readouterr().err

@@ -51,6 +51,14 @@ def test_against_itself_nothing_changes():
     assert planned(BEFORE.replace("id: http,", "id: http, description: the shop,"))["rules"]["added"] == []
 
 
+def test_rules_beyond_the_quota_are_told_so_in_every_listing_s9():
+    told = planned("limits: {costly_rules: 0}\n" + BEFORE.replace("port: 22, ", "port: 23, "))
+    assert told["rules"]["removed"][0]["text"] == ("allow ingress IPv4 tcp 22 from address group offices (priority 1)")
+    assert told["rules"]["added"][0]["text"] == (
+        "allow ingress IPv4 tcp 23 from address group offices (priority 1) – not in effect: quota"
+    )
+
+
 def test_rules_are_told_by_group_with_their_text():
     told = planned(
         BEFORE.replace("multiport: 80", 'multiport: "80,443"').replace("      - {id: ssh", "      # {id: ssh")

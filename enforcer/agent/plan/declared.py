@@ -13,8 +13,10 @@ from typing import Any, Literal, TypeVar
 from pydantic import BaseModel
 
 from enforcer.model import AddressGroup, NicRef, Policy, Rule, SecurityGroup
+from enforcer.semantics.effect import QUOTA, beyond_quota
 
 T = TypeVar("T")
+RuleWay = Literal["added", "removed", "moved"]
 Change = Literal["added", "removed", "changed"]
 
 
@@ -24,7 +26,7 @@ class RuleChange:
 
     group: str
     rule: str
-    change: Literal["added", "removed", "moved"]
+    change: RuleWay
     text: str
 
 
@@ -66,10 +68,19 @@ def _rule_changes(old: Policy, new: Policy) -> Iterator[RuleChange]:
     for name in dict.fromkeys((*after, *before)):
         was, now = _rules(before.get(name)), _rules(after.get(name))
         same = {key for key in was.keys() & now.keys() if _says(was[key]) == _says(now[key])}
-        yield from (RuleChange(name, key, "removed", rule.text()) for key, rule in was.items() if key not in same)
-        yield from (RuleChange(name, key, "added", rule.text()) for key, rule in now.items() if key not in same)
         moved = _moved([key for key in was if key in same], [key for key in now if key in same])
-        yield from (RuleChange(name, key, "moved", now[key].text()) for key in moved)
+        yield from _told(old, before.get(name), "removed", [key for key in was if key not in same])
+        yield from _told(new, after.get(name), "added", [key for key in now if key not in same])
+        yield from _told(new, after.get(name), "moved", moved)
+
+
+def _told(policy: Policy, group: SecurityGroup | None, change: RuleWay, keys: Sequence[str]) -> Iterator[RuleChange]:
+    """Tell of rules what they say, and which of them do not take effect (S9)."""
+    if group is None or not keys:
+        return
+    rules, beyond = _rules(group), beyond_quota(group, policy.limits.costly_rules)
+    for key in keys:
+        yield RuleChange(group.name, key, change, rules[key].text() + (f" – {QUOTA}" if key in beyond else ""))
 
 
 def _rules(group: SecurityGroup | None) -> Mapping[str, Rule]:

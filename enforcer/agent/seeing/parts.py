@@ -28,6 +28,7 @@ from enforcer.dataplane import counters, namespaces, observe
 from enforcer.errors import EnforcerError
 from enforcer.model import Policy, advice, unsilenced
 from enforcer.semantics import not_in_effect
+from enforcer.semantics.effect import QUOTA, beyond_quota
 
 
 class Seeing:
@@ -99,10 +100,19 @@ class Seeing:
         if self._watching is not None:
             self._watching.read_now()
         rows = [row for row in self.hits_of_rules() if not unused or (row.enabled and not row.hits.hits)]
+        policy = self._in_force()
+        beyond = {each.name: beyond_quota(each, policy.limits.costly_rules) for each in policy.security_groups}
         return {
             "since": self.counting.since,
             "rules": [
-                {"group": row.group, "rule": row.rule, "words": row.words, "enabled": row.enabled, **row.hits._asdict()}
+                {
+                    "group": row.group,
+                    "rule": row.rule,
+                    "words": row.words,
+                    "enabled": row.enabled,
+                    "not_in_effect": QUOTA if row.rule in beyond.get(row.group, ()) else "",
+                    **row.hits._asdict(),
+                }
                 for row in rows
             ],
             "reasons": {} if unused else self.reasons(),
