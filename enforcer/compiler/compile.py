@@ -22,7 +22,7 @@ from enforcer.compiler.program import (
     SidePolicy,
     Sides,
 )
-from enforcer.compiler.sides import Parts, RuleList, digest, part
+from enforcer.compiler.sides import Part, Parts, RuleList, digest, part
 from enforcer.compiler.terms import Term, Terms
 from enforcer.model import TCP, UDP, Attachment, Direction, Family, Layout, Namespace, Policy
 
@@ -87,12 +87,16 @@ def declared(namespace: Namespace) -> tuple[str, ...]:
 def list_parts(policy: Policy, key: ListKey, before: RuleList | None = None) -> Parts:
     """Return the groups of a list with their effective rules: those of `before`, where the group is the same."""
     names, ecs_type, direction, family = key
-    known = {id(each.group): each for each in before.parts} if before else {}
+    known = {each.group.name: each for each in before.parts} if before else {}
     limit = policy.limits.costly_rules
-    return tuple(
-        known.get(id(group)) or part(group, effective_rules(group, ecs_type, limit, direction, family))
-        for group in map(policy.group, names)
-    )
+    found: list[Part] = []
+    for group in map(policy.group, names):
+        was = known.get(group.name)
+        if was is None or was.group is not group:
+            kept = was.rules if was else ()
+            was = part(group, effective_rules(group, ecs_type, limit, direction, family, kept))
+        found.append(was)
+    return tuple(found)
 
 
 def rule_list(key: ListKey, parts: Parts, before: RuleList | None = None) -> RuleList:

@@ -7,6 +7,7 @@ The rules that do not take effect are left out here; the oracle says why (`enfor
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from enforcer.compiler.program import Decider
@@ -75,16 +76,23 @@ def on_type(group: SecurityGroup, rules: tuple[Rule, ...], ecs_type: str) -> tup
 
 
 def effective_rules(
-    group: SecurityGroup, ecs_type: str, limit: int, direction: Direction, family: Family
+    group: SecurityGroup,
+    ecs_type: str,
+    limit: int,
+    direction: Direction,
+    family: Family,
+    before: Iterable[EffectiveRule] = (),
 ) -> tuple[EffectiveRule, ...]:
     """Sort the rules of a group that are in effect by S7: priority, deny before allow, configured order.
 
-    The rules of several groups follow each other as the NIC has the groups.
+    The rules of several groups follow each other as the NIC has the groups. Rules of `before`, when the group was
+    another one, are the very same where they are in effect still: what has been made of them names them.
     """
+    known = {id(each.rule): each for each in before}
     rules = [
         rule
         for rule in on_type(group, within_quota(group, limit), ecs_type)
         if rule.direction is direction and rule.family == family
     ]
     rules.sort(key=lambda rule: (rule.priority, rule.action is Action.ALLOW))
-    return tuple(EffectiveRule(group.name, rule) for rule in rules)
+    return tuple(known.get(id(rule)) or EffectiveRule(group.name, rule) for rule in rules)

@@ -40,6 +40,18 @@ def test_order_is_group_then_priority_then_deny_before_allow_then_as_configured_
     assert effective(ORDERED, of="Sg-B Sg-A") == ["Sg-B/urgent", *own]
 
 
+def test_rules_that_a_changed_group_keeps_are_the_very_same_in_effect():
+    group = three_hosts(ORDERED).group("Sg-A")
+    before = effective_rules(group, "", 120, Direction.INGRESS, 4)
+    first = group.rules[-1].model_copy(update={"priority": 7})
+    after = effective_rules(
+        group.model_copy(update={"rules": (*group.rules[:-1], first)}), "", 120, Direction.INGRESS, 4, before
+    )
+    assert [each.rule.id for each in after] == ["deny", "deny-too", "allow", "first", "late"]
+    assert {id(each) for each in after[:3] + after[4:]} == {id(each) for each in before[1:]}
+    assert after[3].rule is first
+
+
 COSTLY = """
     address_groups: [{name: ag, entries: [10.9.0.1]}]
     security_groups:
