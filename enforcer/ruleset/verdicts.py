@@ -71,6 +71,11 @@ class Said:
             self._rows = self.levels.rows
         return self._rows
 
+    def stand_for(self, local: LocalClass, rest: Rows | None) -> Said:
+        """Take what says the same from here on, so that what it was made of can go."""
+        self.local, self._rest = local, rest
+        return self
+
     def let_go(self) -> None:
         """Forget the entries, which are most of what a Ruleset weighs."""
         self._levels = self._rows = None
@@ -105,7 +110,7 @@ def said_by(policy: SidePolicy, before: Sequence[Said] = ()) -> tuple[Said, ...]
             if said is None or made.levels != said.levels:
                 said = made.free_of(taken)
                 taken.add(said.number)
-        found.append(said)
+        found.append(said.stand_for(local, rows if found else None))
     return tuple(found)
 
 

@@ -301,6 +301,17 @@ def test_a_number_that_is_taken_is_passed_over():
     assert said.free_of({0x7FFF_FFFF, 1}).number == 2, "local classes have no top bit, and 0 is none"
 
 
+def test_what_is_said_as_before_stands_for_the_regions_of_the_later_state():
+    """Else those of the earlier state would be held besides, with all rules that they name."""
+    rest, near = [rule("web", protocol="tcp", multiport="80")], [rule("near", protocol="udp")]
+    before, later = side(rest, near), side(copy.deepcopy(rest), copy.deepcopy(near))
+    said = said_by(before)
+    again = said_by(later, said)
+    assert all(one is other for one, other in zip(said, again, strict=True))
+    assert [each.local for each in again] == list(later.classes)
+    assert all(each.local is local for each, local in zip(again, later.classes, strict=True))
+
+
 def test_each_way_in_which_a_list_changes_is_drawn():
     """Draws are many, but each way in which a list can change must be among them."""
     seen = Counter[str]()
