@@ -243,7 +243,7 @@ class Session:
                 self._run(found.sweep, self._ruleset, Step.SWEPT, passed)
             except (SystemRefused, Untold):
                 self._forget()
-            self._lowering.let_go(MOST_HELD)
+        self._lowering.let_go(MOST_HELD)  # whatever was swept: what changes in place leaves nothing to sweep
         told, self._told = self._told, []
         if last := counters.last(told):
             self._gone(last)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import re
 import socket
@@ -18,12 +19,13 @@ from scratch import Scratch
 from enforcer import dataplane
 from enforcer.compiler.incremental import Compiler
 from enforcer.compiler.program import NamespaceProgram
-from enforcer.dataplane import Session, Step, libnftables, observe
+from enforcer.dataplane import Session, Step, libnftables, observe, session
 from enforcer.dataplane.netlink import marking
 from enforcer.dataplane.notices import LinkSocket
 from enforcer.errors import AttachmentRefused, TransactionRefused
 from enforcer.model import AddressGroup, Ecs, Policy, parse_policy
 from enforcer.ruleset import lower
+from enforcer.ruleset.levels import Levels
 from enforcer.ruleset.names import MARK, MARKS
 from enforcer.ruleset.nft import Chain
 from enforcer.ruleset.stamps import stamp_bits
@@ -175,6 +177,21 @@ def test_a_port_of_a_rule_is_one_transaction_of_a_few_elements(life: Life):
     after = named(life.netns)
     assert {name.split("_")[1] for name in after if after[name] != before[name] and "verdict" in name} == {"port"}
     assert there(life.netns) == fresh(life.netns, life.policy)
+
+
+def test_what_changed_lists_say_is_let_go_of_though_there_is_nothing_to_sweep(
+    life: Life, monkeypatch: pytest.MonkeyPatch
+):
+    def held() -> int:
+        gc.collect()
+        return sum(isinstance(each, Levels) for each in gc.get_objects())
+
+    monkeypatch.setattr(session, "MOST_HELD", 0)
+    before = held()
+    for port in (81, 82):
+        life.with_rules([{**RULES[0], "multiport": f"{port},100-200"}, *RULES[1:]])
+        assert life.steps == [Step.SWITCHED]
+        assert held() == before
 
 
 def test_a_rule_about_addresses_is_prepared_and_the_class_is_told_of_it_with_the_switch(life: Life):
