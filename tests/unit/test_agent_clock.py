@@ -17,6 +17,7 @@ DATED = {
     "agent/store/sqlite.py": "when a revision was proposed, and how many days it is kept",
     "agent/confirming.py": "a time until which to confirm outlives a restart, so it cannot be monotonic",
     "agent/seeing/counting.py": "since when hits are counted",
+    "agent/seeing/metrics.py": "when a failure was seen last",
 }
 """Who may look at the wall clock, and what for."""
 
