@@ -13,8 +13,11 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import threading
 from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
 from typing import Protocol
 
 from enforcer.agent.config import Config
@@ -69,6 +72,8 @@ class Daemon:
         signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
         store = SqliteStore(self._config.store)
         try:
+            if self._serve:
+                _free(self._config.socket)
             self._live(store)
         finally:
             store.close()
@@ -98,6 +103,15 @@ class Daemon:
         store.follow(loop.last, lambda revision: mailbox.put(Proposed(revision)))
         for part in (looping, *beside):
             part.start()
+        try:
+            self._serve_until_told(api)
+        finally:
+            mailbox.put(Stop())
+            looping.join()
+            for last in (*beside, listener, seeing):
+                last.end()
+
+    def _serve_until_told(self, api: Api | None) -> None:
         if api:
             api.start()
         self._faults.ready()
@@ -106,10 +120,6 @@ class Daemon:
         self._notify.stopping()
         if api:
             api.end()
-        mailbox.put(Stop())
-        looping.join()
-        for last in (*beside, listener, seeing):
-            last.end()
 
     def _loop(self, loop: Loop) -> None:
         try:
@@ -128,6 +138,15 @@ class Daemon:
             except EnforcerError as error:
                 self._observer.failed("configuration", f"{error}; the old one stays")
             self._notify.ready()
+
+
+def _free(path: Path) -> None:
+    """Raise SystemRefused if the socket would take the place of one at which a daemon listens, or of anything else."""
+    if path.exists() and not path.is_socket():
+        raise SystemRefused(f"{path}: is there and no socket; give another place with --socket")
+    with socket.socket(socket.AF_UNIX) as asking, suppress(OSError):
+        asking.connect(str(path))
+        raise SystemRefused(f"{path}: a daemon listens there already; stop it, or give another place with --socket")
 
 
 def _copied(loop: Loop) -> Copy:

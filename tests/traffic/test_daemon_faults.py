@@ -11,6 +11,7 @@ import os
 import signal
 import sqlite3
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -18,7 +19,7 @@ from pathlib import Path
 import pytest
 from blasting import Blast, blasting
 from byhand import Host
-from daemons import Daemon, Refused, living
+from daemons import ROOT, Daemon, Refused, living
 from harness import ANY_IN, OUT, groups, reaches, until
 from patience import SLOWNESS, patient
 
@@ -156,6 +157,32 @@ def test_a_second_daemon_on_the_same_state_ends_with_status_4_and_disturbs_nobod
         daemon.stop()
         daemon.start()
         assert probed(host)
+
+
+def test_a_second_daemon_on_the_same_socket_ends_with_status_4_and_disturbs_nobody(
+    host: Host, daemon: Daemon, tmp_path: Path
+) -> None:
+    """It has a store of its own, and would put that in force and take the requests of the other one."""
+    with under_traffic(host, daemon):
+        words = [sys.executable, "-m", "enforcer", "daemon", "--socket", str(daemon.socket)]
+        words += ["--state-dir", str(tmp_path / "other"), "--config", str(daemon.directory / "enforcer.toml")]
+        done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=patient(30), check=False)
+        assert done.returncode == 4
+        assert f"{daemon.socket}: a daemon listens there already" in done.stderr
+        assert daemon.apply(second(host)) == 3
+        assert probed(host)
+
+
+def test_a_daemon_that_cannot_have_its_socket_ends_with_status_4(tmp_path: Path) -> None:
+    precious = tmp_path / "precious"
+    precious.write_text("kept")
+    (tmp_path / "enforcer.toml").touch()
+    for place, said in ((precious, "is there and no socket"), (tmp_path / ("x" * 120), "cannot listen there")):
+        words = [sys.executable, "-m", "enforcer", "daemon", "--socket", str(place)]
+        words += ["--state-dir", str(tmp_path / "state"), "--config", str(tmp_path / "enforcer.toml")]
+        done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=patient(30), check=False)
+        assert (done.returncode, said in done.stderr) == (4, True), done.stderr
+    assert precious.read_text() == "kept"
 
 
 # --- the disk ---------------------------------------------------------------------------------------------------------

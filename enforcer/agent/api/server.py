@@ -73,12 +73,14 @@ class Server:
         )
         self._server = uvicorn.Server(config)
         self._socket: socket.socket | None = None
+        self._made = 0
         self._thread = threading.Thread(target=self._run, name="api", daemon=True)
         logging.getLogger("uvicorn").setLevel(logging.ERROR)
 
     def start(self) -> None:
         """Begin to serve; raise SystemRefused if the socket cannot be made."""
         self._socket = listening(self._access)
+        self._made = self._access.path.stat().st_ino
         self._thread.start()
 
     def end(self) -> None:
@@ -87,7 +89,9 @@ class Server:
         self._thread.join(END_WITHIN + START_WITHIN)
         if self._socket is not None:
             self._socket.close()
-        self._access.path.unlink(missing_ok=True)
+        with suppress(OSError):
+            if self._access.path.stat().st_ino == self._made:  # and not another daemon's
+                self._access.path.unlink()
 
     def _run(self) -> None:
         assert self._socket is not None
