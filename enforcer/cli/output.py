@@ -57,9 +57,9 @@ def emit(document: object) -> None:
 
 
 def table(title: str, columns: Iterable[str], rows: Iterable[Iterable[object]]) -> None:
-    """Print a table for people; a very long one without colour, for it is read by programs."""
+    """Print a table for people; without colour and blanks at its right where nobody watches, or if it is very long."""
     columns, lines = list(columns), [list(row) for row in rows]
-    if len(lines) > MOST_COLOURED:
+    if len(lines) > MOST_COLOURED or not sys.stdout.isatty():
         click.echo("\n".join(_plain(title, columns, lines)))
         return
     shown = Table(title=title or None, title_justify="left", box=None, pad_edge=False, header_style="bold")

@@ -68,7 +68,7 @@ def _row(revision: dict[str, Any]) -> tuple[object, ...]:
     when = datetime.fromtimestamp(revision["at"]).astimezone().strftime("%Y-%m-%d %H:%M:%S")
     outcome = {"in_force": "in force"}.get(revision["outcome"], revision["outcome"])
     what = revision["message"] + (f" ({revision['reason']})" if revision["outcome"] == "refused" else "")
-    return revision["revision"], when, revision["by"] or _user(revision["uid"]), outcome, what
+    return revision["revision"], when, revision["by"] or _user(revision["uid"]), outcome, what.replace("\n", "; ")
 
 
 def _user(uid: int) -> str:

@@ -42,7 +42,7 @@ def _show_status(found: dict[str, Any]) -> None:
     for row in (*found["namespaces"], *found["nics"]):
         if row["state"] != "in force":
             name = row.get("nic") or f"network namespace {row['netns'] or '(own)'}"
-            click.echo(f"{name}: {row['state']}: {row['why']}")
+            click.echo(f"{name}: {row['state']}: {row['why'].removeprefix(f'{name} ')}")
     for row in found["conntrack"]:
         click.echo(f"connections in {row['netns'] or '(own)'}: {row['count']} of {row['max']}")
     last = found["repairs"]["last"]

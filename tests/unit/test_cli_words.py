@@ -10,12 +10,13 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import click
 import pytest
 from click.testing import CliRunner, Result
 
-from enforcer.cli import main
+from enforcer.cli import main, seeing
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE = str(ROOT / "examples" / "figure-1.yaml")
@@ -122,6 +123,25 @@ def test_compile_says_when_there_is_nothing_to_enforce_on_a_host():
     result = enforcer("compile", EXAMPLE, "--host")
     assert (result.exit_code, result.stdout) == (0, "")
     assert result.stderr == "note: no NIC names an `interface`, so there is nothing to enforce on a host\n"
+
+
+def test_tables_end_where_their_words_do_when_nobody_watches():
+    for words in (("matrix", EXAMPLE), ("matrix", EXAMPLE, "--why"), ("explain", EXAMPLE, "--all", "ecs-a")):
+        lines = enforcer(*words).stdout.splitlines()
+        assert lines == [line.rstrip() for line in lines]
+        assert len(lines) > 2
+
+
+def test_status_says_once_what_a_namespace_waits_for(capsys: pytest.CaptureFixture[str]):
+    space = {"netns": "far", "state": "pending", "why": "network namespace far does not exist yet"}
+    nic = {"nic": "x", "state": "pending", "why": "network namespace far does not exist yet"}
+    rest: dict[str, Any] = {"revision": 1, "proposed": 0, "waiting": None, "repairs": {"count": 0, "last": None}}
+    nothing: dict[str, Any] = {"conntrack": [], "warnings": [], "errors": []}
+    seeing._show_status({**rest, **nothing, "namespaces": [space], "nics": [nic]})
+    assert capsys.readouterr().out.splitlines()[1:] == [
+        "network namespace far: pending: does not exist yet",
+        "x: pending: network namespace far does not exist yet",
+    ]
 
 
 def on_a_terminal(*words: str, **environment: str) -> str:
