@@ -144,7 +144,7 @@ def test_an_older_store_is_brought_up_to_date_in_one_step(path: Path, monkeypatc
 
 def test_a_directory_that_cannot_be_made_is_named(tmp_path: Path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(StoreFailed, match=r"file: .*; the enforcer needs to read and write it"):
+    with pytest.raises(StoreFailed, match=r"file: is not a directory; name one, or move what is there away"):
         SqliteStore(tmp_path / "file" / "store.db")
 
 
