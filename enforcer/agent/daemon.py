@@ -16,7 +16,6 @@ import signal
 import socket
 import threading
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
@@ -144,9 +143,15 @@ def _free(path: Path) -> None:
     """Raise SystemRefused if the socket would take the place of one at which a daemon listens, or of anything else."""
     if path.exists() and not path.is_socket():
         raise SystemRefused(f"{path}: is there and no socket; give another place with --socket")
-    with socket.socket(socket.AF_UNIX) as asking, suppress(OSError):
-        asking.connect(str(path))
-        raise SystemRefused(f"{path}: a daemon listens there already; stop it, or give another place with --socket")
+    with socket.socket(socket.AF_UNIX) as asking:
+        asking.settimeout(1.0)
+        try:
+            asking.connect(str(path))
+        except (TimeoutError, BlockingIOError):
+            pass  # it listens, and has more callers than it takes
+        except OSError:
+            return
+    raise SystemRefused(f"{path}: a daemon listens there already; stop it, or give another place with --socket")
 
 
 def _copied(loop: Loop) -> Copy:
