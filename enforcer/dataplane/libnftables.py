@@ -1,8 +1,9 @@
 """The boundary to libnftables: text in, text or an error out; in this process, in the namespace that is asked for.
 
-Knows no policy. One context per call, opened inside the namespace: its socket and its cache of interface names belong
-there. The scripts come from `enforcer.ruleset`, from typed values alone (an unparsable address would make libnftables
-ask DNS).
+Knows no policy. One context per call, opened inside the namespace: its socket belongs there. One call at a time: the
+library's cache of interface names, and tables that go with the last context, are all contexts' and have no lock
+(1.0.6): two threads in two namespaces end the process, or have a name resolved in the other one's. The scripts come
+from `enforcer.ruleset`, from typed values alone (an unparsable address would make libnftables ask DNS).
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import ctypes
 import json
 import os
 import re
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -18,6 +20,8 @@ from nftables import Nftables
 
 from enforcer.dataplane.namespaces import called, entered
 from enforcer.errors import TransactionRefused
+
+_ONE_AT_A_TIME = threading.Lock()
 
 
 def run(netns: str, script: str) -> None:
@@ -36,39 +40,55 @@ def refusal(netns: str, script: str) -> str:
 
 
 def _run(netns: str, script: str, context: Callable[[], Any]) -> str:
-    with os.fdopen(os.memfd_create("nft", os.MFD_CLOEXEC), "w", encoding="utf-8") as file, entered(netns):
+    with os.fdopen(os.memfd_create("nft", os.MFD_CLOEXEC), "w", encoding="utf-8") as file:
         file.write(script)
         file.flush()
-        status, _, message = context().cmd(f'include "/proc/self/fd/{file.fileno()}"')
+        status, _, message = _asked(netns, f'include "/proc/self/fd/{file.fileno()}"', context)
     return "" if status == 0 else _explained(message, script) or "without saying why"
 
 
 def listing(netns: str, command: str) -> str:
     """Return what a `list …` command prints, without counters; an empty string if there is no such object."""
-    with entered(netns):
-        context = _context()
-        context.set_stateless_output(True)
-        status, output, message = context.cmd(command)
-    if status != 0:
-        return _absent_or_refused(netns, message)
-    return str(output)
+    status, output, message = _asked(netns, command, _listing)
+    return _absent_or_refused(netns, message) if status else output
 
 
 def elements(netns: str, entry: str) -> list[tuple[str, ...]]:
     """Return the keys of a set, `set FAMILY TABLE NAME`, of concatenated values; nothing if there is no such set."""
-    with entered(netns):
-        context = _context()
-        context.set_json_output(True)
-        status, output, message = context.cmd(f"list {entry}")
-    if status != 0:
+    status, output, message = _asked(netns, f"list {entry}", _by_json)
+    if status:
         _absent_or_refused(netns, message)
         return []
     found = (each["set"] for each in json.loads(output)["nftables"] if "set" in each)
     return [tuple(str(part) for part in key["concat"]) for content in found for key in content.get("elem", ())]
 
 
+def _asked(netns: str, command: str, context: Callable[[], Any]) -> tuple[int, str, str]:
+    """Carry out a command by a context of its own; return its status, output and message."""
+    with _ONE_AT_A_TIME, entered(netns):
+        return _by(context, command)
+
+
+def _by(context: Callable[[], Any], command: str) -> tuple[int, str, str]:
+    """Make a context, ask it, and free it before we return: whoever has the lock still has it then."""
+    status, output, message = context().cmd(command)
+    return int(status), str(output), str(message)
+
+
 def _context() -> Any:
     return Nftables()
+
+
+def _listing() -> Any:
+    context = Nftables()
+    context.set_stateless_output(True)
+    return context
+
+
+def _by_json() -> Any:
+    context = Nftables()
+    context.set_json_output(True)
+    return context
 
 
 def _trying() -> Any:

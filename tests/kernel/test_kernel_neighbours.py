@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import re
+import subprocess
+import sys
 import threading
 
 import pytest
@@ -96,6 +98,33 @@ def test_a_thread_works_where_it_is_told_and_leaves_nobody_elsewhere(scratch: Sc
     assert failures == []
     assert [observe.generation(observe.present(s.name)) for s in (scratch, other_scratch)] == [5, 5]
     assert os.stat("/proc/thread-self/ns/net").st_ino == home
+
+
+THREADS = """
+import sys, threading
+from enforcer.dataplane import libnftables
+
+def work(netns, table):
+    chain = 'chain c { iif "v-a" mark 0x1 accept\\n }'
+    for _ in range(150):
+        libnftables.run(netns, f"table inet {table} {{ {chain}\\n }}\\n")
+        assert '"v-a"' in libnftables.listing(netns, f"list table inet {table}")
+        libnftables.run(netns, f"delete table inet {table}\\n")
+    print("done")
+
+for number, netns in enumerate(2 * sys.argv[1:]):
+    threading.Thread(target=work, args=(netns, f"t{number}")).start()
+"""
+
+
+def test_threads_ask_libnftables_one_after_the_other(scratch: Scratch, other_scratch: Scratch):
+    """What it keeps of all contexts has no lock (1.0.6): without ours the process ends by a signal."""
+    other_scratch.add("v-b")  # so that v-a has another index there
+    for space in (scratch, other_scratch):
+        space.add("v-a")
+    words = [sys.executable, "-c", THREADS, scratch.name, other_scratch.name]
+    done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=100)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "done\n" * 4, "")
 
 
 def test_a_namespace_that_is_not_there_is_named(scratch: Scratch):
