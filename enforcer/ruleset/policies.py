@@ -110,14 +110,10 @@ def lower_policy(policy: SidePolicy, life: Life | None = None, before: Lowered |
     said = said_by(policy, before.said)
     kept = _kept(policy, said, before)
     if kept or _locals_in_place(policy, said, before):
-        own = [(each, each.number) for each, _ in kept]
-        for each, number in kept:
-            each.number = number
-        lowered = _lowered(policy, said, maps, before.name)
+        under = {id(each): each.under(number) for each, number in kept}
+        lowered = _lowered(policy, tuple(under.get(id(each), each) for each in said), maps, before.name)
         if lowered.chains == before.chains:
             return replace(lowered, chains=before.chains)
-        for each, number in own:
-            each.number = number
     return _lowered(policy, said, maps, turn)
 
 

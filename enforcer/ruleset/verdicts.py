@@ -11,6 +11,7 @@ changed. Where one may say something else under its number, from the commit on, 
 from __future__ import annotations
 
 from collections.abc import Collection, Hashable, Iterable, Iterator, Sequence
+from copy import copy
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from hashlib import blake2b
@@ -79,6 +80,12 @@ class Said:
     def let_go(self) -> None:
         """Forget the entries, which are most of what a Ruleset weighs."""
         self._levels = self._rows = None
+
+    def under(self, number: int) -> Said:
+        """Return the same under another number; what says it now may be what was said of another class before."""
+        other = copy(self)
+        other.number = number
+        return other
 
     def free_of(self, taken: Collection[int]) -> Said:
         """Take the next number that is free; nearly always that is the own one."""
