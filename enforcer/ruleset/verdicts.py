@@ -11,7 +11,6 @@ changed. Where one may say something else under its number, from the commit on, 
 from __future__ import annotations
 
 from collections.abc import Collection, Hashable, Iterable, Iterator, Sequence
-from copy import copy
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from hashlib import blake2b
@@ -83,7 +82,9 @@ class Said:
 
     def under(self, number: int) -> Said:
         """Return the same under another number; what says it now may be what was said of another class before."""
-        other = copy(self)
+        other = Said.__new__(Said)
+        for name in Said.__slots__:
+            setattr(other, name, getattr(self, name))
         other.number = number
         return other
 
