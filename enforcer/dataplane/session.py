@@ -33,9 +33,6 @@ from enforcer.ruleset.lower import Lowering
 from enforcer.ruleset.names import MARKS
 from enforcer.ruleset.stamps import generation_mask, mark_chains
 
-ATTEMPTS = 2
-"""How often what is different about interfaces is tried: one may be gone before the kernel is told (Linux 6.1)."""
-
 MOST_HELD = 8
 """Lists of which is held what their maps say: those that were changed last are likely to change again."""
 
@@ -95,14 +92,17 @@ class Session:
         known = self._program is not None and told and self._closed.symmetric_difference(closed) <= frozenset(moved)
         if known and not whole and not anew:
             self.tidy(passed)
-            for _ in range(ATTEMPTS if moved else 1):
-                try:
-                    return self._one_after_the_other(namespace, frozenset(closed), frozenset(moved), passed)
-                except (TransactionRefused, Unequal, Untold, _Strange):
-                    continue
-                except SystemRefused:
-                    self._forget()
-                    raise
+            try:
+                done = self._moved(frozenset(closed), frozenset(moved), passed) if moved else None
+                if done is None or self._program != namespace:
+                    self.tidy(passed)
+                    done = self._differ(namespace, frozenset(closed), frozenset(), passed)
+                return done
+            except (TransactionRefused, Unequal, Untold, _Strange):
+                pass
+            except SystemRefused:
+                self._forget()
+                raise
         return self._look(namespace, closed, passed, whole=whole, anew=anew)
 
     def _look(
@@ -144,19 +144,16 @@ class Session:
 
     # --- what differs ------------------------------------------------------------------------------------------------
 
-    def _one_after_the_other(
-        self,
-        namespace: NamespaceProgram,
-        closed: frozenset[str],
-        moved: frozenset[str],
-        passed: Callable[[Step], None],
-    ) -> Committed:
-        """Commit what is different about interfaces, and then the program: a NIC must not come to what changes."""
-        if moved and self._program is not None and self._program != namespace:
-            self._differ(self._program, closed, moved, passed)
-            self.tidy(passed)
-            moved = frozenset()
-        return self._differ(namespace, closed, moved, passed)
+    def _moved(self, closed: frozenset[str], moved: frozenset[str], passed: Callable[[Step], None]) -> Committed:
+        """Commit what is different about interfaces, before another program: no NIC may come to what changes.
+
+        One may be gone before the kernel is told, which then refuses (Linux 6.1): it is looked for once more.
+        """
+        assert self._program is not None
+        try:
+            return self._differ(self._program, closed, moved, passed)
+        except TransactionRefused:
+            return self._differ(self._program, closed, moved, passed)
 
     def _differ(
         self,
