@@ -6,10 +6,10 @@ what it has made: what is the same in the next Program is the very same object i
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
-from enforcer.compiler.program import AddressMap, NamespaceProgram, SidePolicy
+from enforcer.compiler.program import AddressMap, NamespaceProgram, SidePolicy, Sides
 from enforcer.model import Family
 from enforcer.model.runs import Runs
 from enforcer.ruleset import names
@@ -39,11 +39,25 @@ def lower(
     return Lowering().lower(namespace, generation, absent, closed, edition)
 
 
+Users = Mapping[str, frozenset[ProfileKey]]
+"""The profiles that a policy judges, by the policy's key: lists that say the same share one."""
+
+
+def users_of(sides: Iterable[Sides]) -> Users:
+    """Return who is judged by each policy."""
+    found: dict[str, set[ProfileKey]] = {}
+    for each in sides:
+        for key in (each.ingress, each.egress):
+            found.setdefault(key, set()).add((each.family, each.profile))
+    return {key: frozenset(profiles) for key, profiles in found.items()}
+
+
 @dataclass(frozen=True, slots=True)
 class _Judging:
     """Policies and classifiers lowered, each map and chain once; and what they were made of."""
 
     policies: tuple[SidePolicy, ...]
+    users: Users
     classifiers: dict[Family, Classifier]
     judges: dict[str, Judge]
     sets: tuple[Set, ...]
@@ -170,9 +184,12 @@ class Lowering:
         chains: dict[str, Chain] = {}
         known, self._policies = self._policies, {}
         lists = {each.policy.lineage: each for each in known.values()}
+        users, before = users_of(namespace.sides), last.users if last else {}
         self._life = replace(self._life, turn=self._life.turn + 1) if self._life and known else self._life
         for policy in namespace.policies:
-            lowered = self._policy(policy, known, lists)
+            was = lists.get(policy.lineage)
+            together = was is None or before.get(was.policy.key, frozenset()) <= users[policy.key]
+            lowered = self._policy(policy, known, was, together=together)
             judges[policy.key] = lowered.judge
             sets.update((entry.name, entry) for entry in lowered.sets)
             chains.update((chain.name, chain) for chain in lowered.chains)
@@ -180,7 +197,7 @@ class Lowering:
         classify = [classifiers[family] for family in sorted(asked)]
         sets = {entry.name: entry for each in classify for entry in each.sets} | sets
         chains = {chain.name: chain for each in classify for chain in each.chains} | chains
-        made = _Judging(namespace.policies, classifiers, judges, tuple(sets.values()), tuple(chains.values()))
+        made = _Judging(namespace.policies, users, classifiers, judges, tuple(sets.values()), tuple(chains.values()))
         self._judging = made
         return made
 
@@ -193,11 +210,17 @@ class Lowering:
         self._classifiers[addresses.family] = (addresses, edition, classify)
         return classify
 
-    def _policy(self, policy: SidePolicy, known: Mapping[str, Lowered], lists: Mapping[str, Lowered]) -> Lowered:
-        """Lower a side policy; under one key, nothing but its local classes can differ."""
+    def _policy(
+        self, policy: SidePolicy, known: Mapping[str, Lowered], was: Lowered | None, *, together: bool
+    ) -> Lowered:
+        """Lower a side policy; under one key, nothing but its local classes can differ.
+
+        `was` is what its list said before, which another list may have said as well: that one's maps are the list's
+        that the policy stood for then. If not all lists that said so change `together`, nothing of it changes in place.
+        """
         before = known.get(policy.key)
-        if before is None:
-            lowered = lower_policy(policy, self._life, lists.get(policy.lineage))
+        if before is None or before.policy.lineage != policy.lineage:
+            lowered = lower_policy(policy, self._life, was, in_place=together)
             self._made[policy.lineage] = lowered
         else:
             lowered = before if before.policy is policy else with_locals(before, policy)

@@ -95,12 +95,15 @@ class Life:
     turn: int
 
 
-def lower_policy(policy: SidePolicy, life: Life | None = None, before: Lowered | None = None) -> Lowered:
+def lower_policy(
+    policy: SidePolicy, life: Life | None = None, before: Lowered | None = None, *, in_place: bool = True
+) -> Lowered:
     """Lower a side policy to its maps and its two chains; if addresses matter, the peer's class is known before.
 
     The reply direction asks the same maps in reverse: the peer is at the other end, the port is the source port.
     With a `life` what its list has in the kernel changes in place as far as packets in flight allow; `before` is what
-    that is. Without one names stand for content, as other names do.
+    that is – with `in_place`, else what is said otherwise stands beside it. Without a life names stand for content, as
+    other names do.
     """
     if life is None or not by_address(policy):
         return _lowered(policy, said_by(policy), policy.key, policy.key)
@@ -108,8 +111,8 @@ def lower_policy(policy: SidePolicy, life: Life | None = None, before: Lowered |
     if before is None or not before.judge.by_address:
         return _lowered(policy, said_by(policy), maps, turn)
     said = said_by(policy, before.said)
-    kept = _kept(policy, said, before)
-    if kept or _locals_in_place(policy, said, before):
+    kept = _kept(policy, said, before) if in_place else []
+    if kept or (in_place and _locals_in_place(policy, said, before)):
         under = {id(each): each.under(number) for each, number in kept}
         lowered = _lowered(policy, tuple(under.get(id(each), each) for each in said), maps, before.name)
         if lowered.chains == before.chains:
