@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from enforcer.ruleset.nft import Counter, Dispatch, InSet, Load, Ruleset, Throttle, Verdict
+from enforcer.ruleset.nft import Counter, Dispatch, InSet, Load, Ruleset, SetPriority, Throttle, Verdict
 
 
 @dataclass(frozen=True)
@@ -63,9 +63,8 @@ def longest_way(ruleset: Ruleset, family: str, hook: str) -> Cost:
     def ends(name: str) -> bool:
         rules = chains[name].rules
         last = rules[-1].statements if rules else ()
-        finals = (
-            [s for s in last if isinstance(s, Verdict)] if all(isinstance(s, Counter | Verdict) for s in last) else []
-        )
+        always = all(isinstance(s, Counter | SetPriority | Verdict) for s in last)
+        finals = [s for s in last if isinstance(s, Verdict)] if always else []
         out = [v for entry in rules for v in verdicts(entry.statements) if v.kind in ("return", "goto")]
         return bool(finals) and all(v.kind == "goto" and ends(v.chain) for v in out)
 

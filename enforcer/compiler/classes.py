@@ -20,15 +20,12 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from hashlib import blake2b
 
-from enforcer.compiler.program import ADDRESS_BITS, UNCLASSED, AddressClass, AddressMap, Span
+from enforcer.compiler.program import ADDRESS_BITS, LAST_CLASS, UNCLASSED, AddressClass, AddressMap, Span
 from enforcer.compiler.terms import Term
 from enforcer.model import Family
 from enforcer.model.runs import Runs
 
 FIRST_CLASS = UNCLASSED + 1
-
-LAST_CLASS = 0xFFFF_FFFE
-"""0xffffffff is `root`, a word of its own, in nft's type `classid`."""
 
 
 def own_number(terms: tuple[str, ...]) -> int:

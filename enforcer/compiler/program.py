@@ -29,6 +29,9 @@ UNCLASSED = 0x8000_0000
 """The global class of every address that no address term in force contains. Global classes have the top bit set, local
 ones have not: a lookup can tell which of the two it holds, and 0 is never the class of a host that was looked up."""
 
+LAST_CLASS = 0xFFFE_FFFF
+"""The highest number of a global class. What is above are verdicts in the kernel, where they take a class's place."""
+
 
 class Span(NamedTuple):
     """An inclusive interval of integers: addresses, protocols or sub-keys."""

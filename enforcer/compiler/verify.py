@@ -12,6 +12,7 @@ from enforcer.compiler.program import (
     ADDRESS_BITS,
     ANY_PROTOCOL,
     ANY_SUBKEY,
+    LAST_CLASS,
     REST,
     UNCLASSED,
     AddressMap,
@@ -69,7 +70,7 @@ def _addresses(addresses: AddressMap) -> Iterator[str]:
     if hosts != sorted(set(hosts)):
         yield f"{where}: hosts are not sorted or not unique"
     for number in (*(number for _, number in addresses.hosts), *(number for _, number in addresses.pieces)):
-        if number not in known or number < UNCLASSED:
+        if number not in known or not UNCLASSED <= number <= LAST_CLASS:
             yield f"{where}: class {number} is not described"
 
 

@@ -29,7 +29,7 @@ from enforcer.errors import AttachmentRefused, EnforcerError, SystemRefused, Tra
 from enforcer.model import IPAddress
 from enforcer.ruleset import Ruleset, fresh, lower, next_edition, render
 from enforcer.ruleset.changes import AddElements, Changes, DeleteElements
-from enforcer.ruleset.names import SOURCES, TABLE
+from enforcer.ruleset.names import FORM, SOURCES, TABLE
 from enforcer.ruleset.nft import KeyPart
 from enforcer.ruleset.stamps import generation_mask, last_generation, stamp_bits
 
@@ -84,8 +84,8 @@ def replace(
     """Put one namespace's program in force, whatever was in force before.
 
     `closed` interfaces pass nothing, even a bridge port. `whole` replaces both tables in one transaction, whatever
-    others did to them. `anew` trusts nothing in them either and takes twice as long, but no packet of an allowed flow
-    meets a gap, as it may for an instant in a whole replacement. `after`: a generation that has been given.
+    others did to them. `anew` trusts nothing in them either and takes twice as long, but no packet meets a gap, as it
+    may for an instant in a whole replacement; what is of another form is not trusted. `after`: a generation given.
 
     Raises AttachmentRefused for another bridge port and, under `require`, for an absent interface, TransactionRefused
     when the kernel refuses: then what was in force still is.
@@ -96,7 +96,7 @@ def replace(
     generation = _free(namespace, max(after, observe.generation(tables)))
     whole = whole or set(tables) != {"inet", "netdev"}
     lowered = partial(_lowered, lower_, namespace, links.absent, closed)
-    if anew and not whole:
+    if not whole and (anew or FORM not in tables["inet"].chains):
         between = loading.Steps(fresh(lowered(generation, next_edition(tables)), tables), tables)
         whole = not (_switched(between, passed) and _swept(between, passed, leaving))
         del between  # as large as what comes now

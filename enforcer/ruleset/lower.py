@@ -17,7 +17,7 @@ from enforcer.ruleset.around import Around, MadeFor
 from enforcer.ruleset.classify import Classifier, classifier, spliced_hosts
 from enforcer.ruleset.nft import Chain, Ruleset, Set, Table
 from enforcer.ruleset.nics import ProfileKey
-from enforcer.ruleset.policies import DECIDED, Judge, Life, Lowered, lower_policy, with_locals
+from enforcer.ruleset.policies import Judge, Life, Lowered, lower_policy, with_locals
 from enforcer.ruleset.profiles import Profile, lower_profile
 from enforcer.ruleset.skeleton import TIMEOUT_OBJECTS
 from enforcer.ruleset.stamps import forwards, in_force, mark_chains
@@ -161,11 +161,11 @@ class Lowering:
             Runs.of(
                 (
                     *mark_chains(namespace, generation),
-                    DECIDED,
                     *judging.chains,
                     *around.balancer_chains,
                     *{chain.name: chain for profile in profiles.values() for chain in profile.chains}.values(),
                     *around.way,
+                    Chain(names.FORM, ()),
                     _named(generation),
                 )
             ),

@@ -53,7 +53,6 @@ REFUSED = "refused_{}"  # where a packet ends that a check refuses, by reason: c
 REFUSED_LOG = "refused_{}_log"  # counts what a NIC was refused, and logs so many packets a second
 REFUSALS = "refused_nic"  # index of a NIC → packets refused, and its limit of the log; in both tables
 IN_FORCE = "in_force"  # the stamp that lets a flow pass unasked: one element, replaced with every generation
-DECIDED = "decided"  # ends a judgement: back for allowed traffic, dropped otherwise
 BEGUN = {4: "begun4", 6: "begun6"}  # a new flow that may pass: its idle timeouts (S13), then `stamp`
 ENDED = "ended"  # what comes from an instance and leaves for no other: stamped
 TO_BACKEND, FROM_BACKEND = "to", "from"
@@ -108,6 +107,11 @@ COUNTING = ("verdict_", "policy_")
 
 GENERATION = "generation_{}"
 """An empty chain that nothing refers to: its name tells the generation in force to whoever reads the kernel."""
+
+FORM = "form_62bfcfbe82"
+"""An empty chain that nothing refers to: which form of chains and maps the names stand for. Names stand for what is
+judged and not for how; where the kernel has another form, from another version, no name in it says anything. A test
+holds the number against the golden files, and says which it has to be."""
 
 FRESH = "{}_fresh{}"
 """The name of an object that is put there anew while one of its own name, which cannot be trusted, is in force."""

@@ -17,8 +17,9 @@ names its deciding rule and counts its packets; a listing reads like the policy.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 
 from enforcer.compiler.program import REST, UNCLASSED, Decider, SidePolicy
 from enforcer.model import ICMP, ICMPV6, Action, Direction, Family
@@ -35,13 +36,14 @@ from enforcer.ruleset.nft import (
     Rule,
     Set,
     SetPriority,
+    Statement,
     Verdict,
     goto,
     rule,
 )
 from enforcer.ruleset.verdicts import (
     ALLOWED,
-    FIRST_VERDICT,
+    DENIED,
     Said,
     Verdicts,
     counterparts,
@@ -52,8 +54,6 @@ from enforcer.ruleset.verdicts import (
 ICMP_OF: dict[Family, int] = {4: ICMP, 6: ICMPV6}
 NO_MATCH = "no rule matches"
 DENY = goto(names.DENIED)
-
-DECIDED = Chain(names.DECIDED, (rule(Match(Field.PRIORITY, ALLOWED), RETURN), rule(DENY)), fixed=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,54 +180,75 @@ def _chain(
     *,
     reply: bool = False,
 ) -> Iterator[Rule]:
-    prefix = _prefix(policy)
-    icmp = ICMP_OF[policy.family]
-    if prefix:
-        yield rule(Load((Field.PRIORITY,), local))
-        yield rule(Match(Field.PRIORITY, UNCLASSED, "==", UNCLASSED), SetPriority(rest))
-    if asked and not prefix:
-        yield rule(SetPriority(rest))
-    for each in asked:
-        yield from _ask(each.map, each.protocols, prefix, icmp, reply=reply)
-    if prefix and (for_all := [each for each in asked if each.of_rest]):
-        yield rule(Match(Field.PRIORITY, rest), Counter(), DENY, comment=NO_MATCH)
-        yield rule(SetPriority(rest))
-        for each in for_all:
-            yield from _ask(each.map, each.of_rest, prefix, icmp, reply=reply)
+    """Build the rules of a judgement; most packets meet one, for a rule costs the kernel more than what is in it."""
+    ask = partial(_ask, prefix=_prefix(policy), icmp=ICMP_OF[policy.family], reply=reply)
+    if by_address(policy):
+        yield from _ask_for_class_and_rest(asked, local, rest, ask)
+    else:
+        for each in asked:
+            yield from ask(each.map, each.protocols, (SetPriority(rest),) if each is asked[0] else ())
     if default is None:
         yield rule(Counter(), DENY, comment=NO_MATCH)
     else:
         yield rule(Counter(), _verdict(default), comment=str(default))
 
 
-def _ask(entry: Set, protocols: frozenset[int], prefix: tuple[Field, ...], icmp: int, *, reply: bool) -> Iterator[Rule]:
-    """Ask one verdict map, and end if it had an answer."""
-    yield from _load(entry, protocols, prefix, icmp, reply=reply)
-    yield rule(Match(Field.PRIORITY, FIRST_VERDICT, "==", FIRST_VERDICT), goto(names.DECIDED))
-
-
-def _load(
-    entry: Set, protocols: frozenset[int], prefix: tuple[Field, ...], icmp: int, *, reply: bool
+def _ask_for_class_and_rest(
+    asked: tuple[_Asked, ...], local: str, rest: int, ask: Callable[..., Iterator[Rule]]
 ) -> Iterator[Rule]:
+    """Ask all maps for the packet's local class, and then for the rest; a class that nobody knows here is the rest."""
+    unknown = (Match(Field.PRIORITY, UNCLASSED, "==", UNCLASSED), SetPriority(rest))
+    for first in asked[:1]:
+        yield from ask(first.map, first.protocols, (Load((Field.PRIORITY,), local),))
+        yield from ask(first.map, first.of_rest, unknown) if first.of_rest else (rule(*unknown),)
+    for each in asked[1:]:
+        yield from ask(each.map, each.protocols)
+    for_all = [each for each in asked if each.of_rest]
+    for each in for_all[:1]:
+        yield rule(Match(Field.PRIORITY, rest), Counter(), DENY, comment=NO_MATCH)
+        yield from ask(each.map, each.of_rest, (SetPriority(rest),))
+    for each in for_all[1:]:
+        yield from ask(each.map, each.of_rest)
+
+
+def _ask(
+    entry: Set,
+    protocols: frozenset[int],
+    before: tuple[Statement, ...] = (),
+    *,
+    prefix: tuple[Field, ...],
+    icmp: int,
+    reply: bool,
+) -> Iterator[Rule]:
+    """Ask one verdict map, after the statements of `before`, and end if it had an answer."""
+    for load in _loads(entry, protocols, prefix, icmp, reply=reply):
+        yield rule(*before, *load, Match(Field.PRIORITY, ALLOWED), RETURN)
+        before = ()
+    yield rule(Match(Field.PRIORITY, DENIED), DENY)
+
+
+def _loads(
+    entry: Set, protocols: frozenset[int], prefix: tuple[Field, ...], icmp: int, *, reply: bool
+) -> Iterator[tuple[Statement, ...]]:
     """Load the answer of one verdict map, by the port where it has one.
 
     The port of a reply is its source port, and so are type and code of ICMP. The protocol is part of the key, so a
     guard is needed only where one map has both kinds: what ICMP has in the place of a port is a checksum.
     """
     if len(entry.key) <= len(prefix) + 1:
-        yield rule(Load(entry.key, entry.name))
+        yield (Load(entry.key, entry.name),)
         return
     key = (*prefix, Field.L4PROTO)
     kinds = {protocol == icmp for protocol in protocols}
     if reply:
-        yield rule(Load((*key, Field.SOURCE_PORT), entry.name))
+        yield (Load((*key, Field.SOURCE_PORT), entry.name),)
         return
     if False in kinds:
         guard = (Match(Field.L4PROTO, icmp, "!="),) if True in kinds else ()
-        yield rule(*guard, Load((*key, Field.DESTINATION_PORT), entry.name))
+        yield (*guard, Load((*key, Field.DESTINATION_PORT), entry.name))
     if True in kinds:
         guard = (Match(Field.L4PROTO, icmp),) if False in kinds else ()
-        yield rule(*guard, Load((*key, Field.SOURCE_PORT), entry.name))
+        yield (*guard, Load((*key, Field.SOURCE_PORT), entry.name))
 
 
 def _prefix(policy: SidePolicy) -> tuple[Field, ...]:

@@ -106,6 +106,4 @@ def judged(judge: Judge, passed: Verdict, *, family: Family, edition: int, reply
         classify = names.CLASSIFY_SOURCE if judge.inward is not reply else names.CLASSIFY_DESTINATION
         yield rule(jump(classify.format(family, edition)))
     yield rule(jump(judge.reply if reply else judge.chain))
-    if judge.scratch:
-        yield rule(SetPriority(0))
-    yield rule(passed)
+    yield rule(SetPriority(0), passed) if judge.scratch else rule(passed)

@@ -16,15 +16,14 @@ from functools import lru_cache
 from hashlib import blake2b
 from typing import Any, Final, TypeVar, overload
 
-from enforcer.compiler.program import REST, LocalClass, SidePolicy
+from enforcer.compiler.program import LAST_CLASS, REST, LocalClass, SidePolicy
 from enforcer.model import Action
 from enforcer.model.runs import same_ends
 from enforcer.ruleset.levels import CLASS, POINT, PROTOCOL, RANGE, Levels, Rows, levels_above, levels_of_rest, rows_of
 from enforcer.ruleset.nft import Element, Interval
 
-FIRST_VERDICT = 0xFFFF_0000
-DENIED, ALLOWED = FIRST_VERDICT, FIRST_VERDICT + 1
-"""What verdict maps yield; no local class is as high."""
+DENIED, ALLOWED = LAST_CLASS + 1, LAST_CLASS + 2
+"""What verdict maps yield: the number of no class."""
 
 _MOST: Final = 0x7FFF_FFFF
 _Row = tuple[Any, ...]

@@ -9,6 +9,7 @@ NIC has which profile. The rest is the same everywhere; the case `whole` has it 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from hashlib import blake2b
 from pathlib import Path
 
 import pytest
@@ -65,6 +66,13 @@ def test_the_policy_becomes_what_is_written_here(case: Path, update_golden: bool
             path.write_text(text)
         assert path.exists(), f"{path} is missing: write it with --update-golden"
         assert text == path.read_text(), f"{path} is another; see it with --update-golden and git diff"
+
+
+def test_another_form_has_another_name():
+    # Names in the kernel stand for what is judged: a version that judges by other chains must not believe them.
+    scripts = (render(lower(namespace)) for case in CASES for namespace in compiled(case).namespaces)
+    digest = blake2b("".join(scripts).replace(names.FORM, "").encode(), digest_size=5).hexdigest()
+    assert f"form_{digest}" == names.FORM, "the rulesets are of another form than names.FORM says: write this one there"
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)

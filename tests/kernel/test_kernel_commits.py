@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import examples_catalogue
 import pytest
@@ -19,7 +20,8 @@ from enforcer.compiler import compile_policy
 from enforcer.dataplane import libnftables, observe
 from enforcer.errors import TransactionRefused
 from enforcer.model import Policy, lab_layout, parse_policy
-from enforcer.ruleset import Present, lower, names, render
+from enforcer.ruleset import Present, Ruleset, lower, names, render
+from enforcer.ruleset.nft import RETURN, rule
 
 pytestmark = pytest.mark.kernel
 
@@ -134,6 +136,28 @@ def test_anew_trusts_nothing_that_is_there_and_leaves_what_a_first_load_would(sc
     assert not anew.whole
     assert objects(scratch.name) == loaded(other_scratch, anew.generation)
     assert steps.count(dataplane.Step.SWITCHED) == 2, "first to fresh names, then to their own"
+
+
+def test_what_a_version_of_another_form_has_put_there_under_the_same_names_is_not_believed(
+    scratch: Scratch, other_scratch: Scratch
+):
+    scratch.add(*NICS)
+    other_scratch.add(*NICS)
+    ours = program(name=scratch.name)
+    dataplane.replace(ours, lower_=lower_in_another_form)
+    assert not [text for name, text in objects(scratch.name).items() if " policy_" in name and "denied" in text]
+    done = dataplane.replace(ours)
+    assert not done.whole, "without a gap"
+    assert objects(scratch.name) == loaded(other_scratch, done.generation)
+    assert dataplane.replace(ours).generation == done.generation + 1, "at once, now that the form is ours"
+
+
+def lower_in_another_form(*how: Any, **options: Any) -> Ruleset:
+    ruleset = lower(*how, **options)
+    inet = ruleset.table("inet")
+    lax = [replace(c, rules=(rule(RETURN),)) if c.name.startswith("policy_") else c for c in inet.chains]
+    chains = tuple(replace(c, name="form_0") if c.name == names.FORM else c for c in lax)
+    return replace(ruleset, tables=(replace(inet, chains=chains), ruleset.table("netdev")))
 
 
 def test_the_kernel_is_asked_what_it_would_refuse_and_nothing_is_changed(scratch: Scratch):

@@ -26,9 +26,9 @@ HOOKS = (("netdev", "ingress"), ("inet", "prerouting"), ("inet", "input"), ("ine
 
 MOST = {
     "ingress": Cost(rules=20, lookups=11),
-    "prerouting": Cost(rules=43, lookups=18),
+    "prerouting": Cost(rules=40, lookups=18),
     "input": Cost(rules=12, lookups=3),
-    "postrouting": Cost(rules=48, lookups=19),
+    "postrouting": Cost(rules=46, lookups=18),
 }
 """What the longest way may cost at each hook. Who raises these numbers pays with the speed of every new flow.
 
