@@ -115,14 +115,11 @@ def spliced_hosts(classify: Classifier, before: AddressMap, after: AddressMap) -
 
 
 def _classify(addresses: AddressMap, field: Field, hosts: Set, pieces: PieceMaps) -> Iterator[Rule]:
+    host = (Load((field,), hosts.name),) if addresses.hosts else ()
     if len(addresses.pieces) == 1:
-        yield rule(SetPriority(addresses.pieces[0][1]))
-        if addresses.hosts:
-            yield rule(Load((field,), hosts.name))
-        return
-    if not addresses.hosts:
+        yield rule(SetPriority(addresses.pieces[0][1]), *host)
+    elif not host:
         yield rule(pieces.ask(field))
-        return
-    yield rule(SetPriority(0))
-    yield rule(Load((field,), hosts.name))
-    yield rule(Match(Field.PRIORITY, 0), pieces.ask(field))
+    else:
+        yield rule(SetPriority(0), *host)
+        yield rule(Match(Field.PRIORITY, 0), pieces.ask(field))
