@@ -80,6 +80,11 @@ def file(path: Path, family: int = 4) -> Case:
     return Case(path.stem, _nft(path.read_text(encoding="utf-8")), family)
 
 
+def load(made: Topology, script: str) -> None:
+    """Have nft load a script in the router."""
+    made.run(made.router, "nft", "-f", "-", text=script)
+
+
 def clear(made: Topology) -> None:
     """Take everything out of the router again, tracked connections too."""
     made.run(made.router, "nft", "flush ruleset")
@@ -93,7 +98,7 @@ def forget(made: Topology) -> None:
 
 
 def _nft(script: str) -> Callable[[Topology], None]:
-    return lambda made: void(made.run(made.router, "nft", "-f", "-", text=script))
+    return lambda made: load(made, script)
 
 
 def void(_: object) -> None:

@@ -6,6 +6,7 @@ rules       new flows with 1, 10, 120 and 600 rules
 match       new flows whose rule is the first, the last, or not there
 nics        new flows with 2, 100 and 1,000 NICs in the router
 members     new flows with 10, 1,000 and 6,000 members of the remote group
+way         what each step of the packet's way costs (`way`)
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from functools import partial
 from bench import cases, measures
 from bench.shape import PLACES, Shape
 from bench.turns import Measure
+from bench.way import cut_off
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,8 +114,15 @@ def members(size: Size) -> Sweep:
     return _grown("members", size, shapes, "10")
 
 
+def way(size: Size) -> Sweep:
+    """Our ruleset, cut off behind one step after another."""
+    listed = [cases.conntrack(), *cut_off()]
+    return Sweep("way", listed, rates(size), [(case.name, "conntrack") for case in listed[1:]])
+
+
 SWEEPS: dict[str, Callable[[Size], Sweep]] = {
-    "base": base, "ipv6": ipv6, "rules": rules, "match": match, "nics": nics, "members": members
+    "base": base, "ipv6": ipv6, "rules": rules, "match": match, "nics": nics, "members": members,
+    "way": way,
 }  # fmt: skip
 
 

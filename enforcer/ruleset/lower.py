@@ -231,7 +231,8 @@ class Lowering:
         self, namespace: NamespaceProgram, judges: dict[str, Judge], edition: int
     ) -> dict[ProfileKey, Profile]:
         balanced = frozenset(exemption.address.version for exemption in namespace.exemptions)
-        constants = (namespace.marks.connection_mask, namespace.revoke_both, balanced, forwards(namespace), edition)
+        ours = (namespace.owned, namespace.marks.connection_mask, namespace.revoke_both)
+        constants = (*ours, balanced, forwards(namespace), edition)
         known, self._profiles = self._profiles, {}
         profiles: dict[ProfileKey, Profile] = {}
         for sides in namespace.sides:

@@ -108,7 +108,7 @@ COUNTING = ("verdict_", "policy_")
 GENERATION = "generation_{}"
 """An empty chain that nothing refers to: its name tells the generation in force to whoever reads the kernel."""
 
-FORM = "form_9ea8296890"
+FORM = "form_52d54365de"
 """An empty chain that nothing refers to: which form of chains and maps the names stand for. Names stand for what is
 judged and not for how; where the kernel has another form, from another version, no name in it says anything. A test
 holds the number against the golden files, and says which it has to be."""

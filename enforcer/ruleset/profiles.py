@@ -25,7 +25,7 @@ from enforcer.ruleset import names
 from enforcer.ruleset.nft import ACCEPT, Chain, Dispatch, Field, Match, Rule, SetPriority, Verdict, goto, jump, rule
 from enforcer.ruleset.policies import Judge
 from enforcer.ruleset.skeleton import begins
-from enforcer.ruleset.stamps import forwards
+from enforcer.ruleset.stamps import forwards, opened, passing
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +73,7 @@ def lower_profile(sides: Sides, judges: Mapping[str, Judge], namespace: Namespac
                 rule(Match(Field.CT_STATE, "new", "!="), goto(to_known)),
                 *begins(names.DHCP_TO),
                 *exempt[names.TO_BACKEND],
-                *asked(ingress, goto(names.BEGUN[family])),
+                *asked(ingress, *passing(namespace, opened(namespace) if namespace.owned else names.BEGUN[family])),
             ),
         ),
         Chain(
@@ -82,7 +82,7 @@ def lower_profile(sides: Sides, judges: Mapping[str, Judge], namespace: Namespac
                 rule(jump(names.KNOWN_TO)),
                 rule(is_reply, goto(to_reply)),
                 *exempt[names.TO_BACKEND],
-                *asked(ingress, goto(names.STAMP if lenient else names.OPENED)),
+                *asked(ingress, *passing(namespace, opened(namespace))),
             ),
         ),
         Chain(
@@ -96,7 +96,7 @@ def lower_profile(sides: Sides, judges: Mapping[str, Judge], namespace: Namespac
     return Profile(chains[0].name, chains[2].name, chains)
 
 
-def judged(judge: Judge, passed: Verdict, *, family: Family, edition: int, reply: bool = False) -> Iterator[Rule]:
+def judged(judge: Judge, *passed: Verdict, family: Family, edition: int, reply: bool = False) -> Iterator[Rule]:
     """Have the peer classed, if that matters, and ask a policy chain: it comes back only for allowed traffic.
 
     Both are of one generation wherever a packet's way crosses a commit, for the profile is; a policy that called for
@@ -106,4 +106,6 @@ def judged(judge: Judge, passed: Verdict, *, family: Family, edition: int, reply
         classify = names.CLASSIFY_SOURCE if judge.inward is not reply else names.CLASSIFY_DESTINATION
         yield rule(jump(classify.format(family, edition)))
     yield rule(jump(judge.reply if reply else judge.chain))
-    yield rule(SetPriority(0), passed) if judge.scratch else rule(passed)
+    first, *others = passed
+    yield rule(SetPriority(0), first) if judge.scratch else rule(first)
+    yield from map(rule, others)

@@ -38,6 +38,7 @@ from enforcer.ruleset.nft import (
     Rule,
     Set,
     SetMark,
+    Verdict,
     goto,
     jump,
     rule,
@@ -108,6 +109,15 @@ def forwards(namespace: NamespaceProgram) -> bool:
 def opened(namespace: NamespaceProgram) -> str:
     """Name the chain that stamps what goes the way of those who opened the flow."""
     return names.OPENED if namespace.revoke_both else names.STAMP
+
+
+def passing(namespace: NamespaceProgram, chain: str) -> tuple[Verdict, ...]:
+    """Let a packet pass by a chain that stamps its flow; where that does nothing else, without going there.
+
+    To go to a chain costs a first packet a hundredth of what all of its way does.
+    """
+    at_once = chain == names.STAMP and not forwards(namespace)
+    return (jump(names.MARK), ACCEPT) if at_once else (goto(chain),)
 
 
 def mark_chains(namespace: NamespaceProgram, generation: int) -> tuple[Chain, ...]:
