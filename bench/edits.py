@@ -1,6 +1,7 @@
 """Changes of the estate that are none of members or ports: NICs, their groups, address groups, new terms.
 
 Each is given as what turn N does; what comes in one turn goes in the next, so the estate stays as large as it was.
+ECSs are in runs, as in the daemon: to say what is changed must not take as long as the change.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from typing import Any, Protocol
 
 from bench.estate import GROUPS_OF_A_LIST, document
 from enforcer.model import AddressGroup, Policy, Rule, parse_policy
+from enforcer.model.runs import Runs
 
 ADDRESS_GROUPS = {"hosts": "198.51.100.1", "ranges": "198.51.100.64/26"}
 
@@ -55,8 +57,8 @@ def _nic(estate: Changing, number: int, groups: list[str]) -> Callable[[int], No
     new = parse_policy(json.dumps({**document(0, 0, members=0), "security_groups": named, "ecs": [written]})).ecs[0]
 
     def change(turn: int) -> None:
-        others = tuple(each for each in estate.policy.ecs if each is not new)
-        estate.commit(ecs=others if turn % 2 else (new, *others))
+        ecs = Runs.of(estate.policy.ecs)
+        estate.commit(ecs=ecs.spliced(0, 1, ()) if turn % 2 else ecs.spliced(0, 0, (new,)))
 
     return change
 
@@ -68,8 +70,7 @@ def _groups(estate: Changing, groups: list[str]) -> Callable[[int], None]:
     other = one.model_copy(update={"nics": (nic,)})
 
     def change(turn: int) -> None:
-        ecs = tuple((one if turn % 2 else other) if each.name == one.name else each for each in estate.policy.ecs)
-        estate.commit(ecs=ecs)
+        estate.commit(ecs=Runs.of(estate.policy.ecs).spliced(at, at + 1, (one if turn % 2 else other,)))
 
     return change
 

@@ -96,7 +96,7 @@ class RuleList:
 
     def has_the_rules_of(self, parts: Parts) -> bool:
         """Say whether a list of these parts would have the very same rules."""
-        return _identities(self.rules) == _identities(_rules_of(parts))
+        return _same_rules(self.rules, _rules_of(parts))
 
     def compile(
         self, inside: Mapping[str, Sequence[AddressClass]], groups: tuple[str, ...], displaced: tuple[int, ...] = ()
@@ -208,6 +208,14 @@ def _identity(parts: Parts, kept: int) -> str:
         if rules:
             marks.append(each.mark if len(rules) == len(each.rules) else _mark(rules))
     return digest(marks)
+
+
+def _same_rules(some: Sequence[EffectiveRule], others: Sequence[EffectiveRule]) -> bool:
+    """Say whether two lists have the very same rules of the same groups."""
+    pairs = zip(some, others, strict=False)
+    return len(some) == len(others) and all(
+        one is other or (one.rule is other.rule and one.group == other.group) for one, other in pairs
+    )
 
 
 def _identities(rules: Iterable[EffectiveRule]) -> list[tuple[str, int]]:

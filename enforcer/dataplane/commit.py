@@ -189,9 +189,8 @@ def _owners(ruleset: Ruleset, name: str, addresses: Collection[KeyPart]) -> dict
     """Return the interfaces in force of some addresses."""
     found: dict[KeyPart, set[KeyPart]] = {}
     entry = next(entry for entry in ruleset.table("netdev").sets if entry.name == name)
-    for interface, address in (element.key for element in entry.elements):
-        if address in addresses:
-            found.setdefault(address, set()).add(interface)
+    for interface, address in [element.key for element in entry.elements if element.key[1] in addresses]:
+        found.setdefault(address, set()).add(interface)
     return found
 
 

@@ -74,7 +74,7 @@ class Lowering:
     _policies: dict[str, Lowered] = field(default_factory=dict)
     _made: dict[str, Lowered] = field(default_factory=dict)
     _classifiers: dict[Family, tuple[AddressMap, int, Classifier]] = field(default_factory=dict)
-    _profiles: dict[tuple[object, ...], Profile] = field(default_factory=dict)
+    _profiles: dict[ProfileKey, tuple[tuple[object, ...], Profile]] = field(default_factory=dict)
     _judging: _Judging | None = None
     _around: Around | None = None
     _last: tuple[NamespaceProgram, Ruleset] | None = None
@@ -236,9 +236,11 @@ class Lowering:
         known, self._profiles = self._profiles, {}
         profiles: dict[ProfileKey, Profile] = {}
         for sides in namespace.sides:
+            key = (sides.family, sides.profile)
             content = (sides, judges[sides.ingress], judges[sides.egress], constants)
-            profile = known.get(content) or lower_profile(sides, judges, namespace, edition)
-            self._profiles[content] = profiles[sides.family, sides.profile] = profile
+            was = known.get(key)
+            profile = was[1] if was and was[0] == content else lower_profile(sides, judges, namespace, edition)
+            self._profiles[key], profiles[key] = (content, profile), profile
         return profiles
 
 

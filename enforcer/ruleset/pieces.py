@@ -66,7 +66,7 @@ class PieceMaps:
 def piece_maps(pieces: Pieces, family: Family, ends: tuple[Field, Field], before: PieceMaps | None = None) -> PieceMaps:
     """Lower pieces, asked by source or destination of a packet (`ends`); parts of `before` that stay are kept."""
     if len(pieces) <= MOST:
-        one = _map(pieces, family, ends[0])
+        one = _map(pieces, digest(pieces), family, ends[0])
         asked = tuple(Asked(field, Load((field,), one.name)) for field in ends)
         return PieceMaps(pieces, (), (one,) if len(pieces) > 1 else (), (), asked)
     parts = tuple(_parts(pieces, family, ends, before))
@@ -107,18 +107,19 @@ def _begins(address: int) -> bool:
 
 
 def _part(pieces: Pieces, family: Family, ends: tuple[Field, Field]) -> Part:
-    found = _map(pieces, family, ends[0])
+    content = digest(pieces)
+    found = _map(pieces, content, family, ends[0])
     ways = (names.PART_SOURCE, names.PART_DESTINATION)
     chains = (
-        Chain(name.format(family, digest(pieces)), (rule(Load((field,), found.name)),))
+        Chain(name.format(family, content), (rule(Load((field,), found.name)),))
         for name, field in zip(ways, ends, strict=True)
     )
     return Part(pieces, found, tuple(chains))
 
 
-def _map(pieces: Pieces, family: Family, key: Field) -> Set:
+def _map(pieces: Pieces, content: str, family: Family, key: Field) -> Set:
     elements = tuple(Element((Interval(*span),), number) for span, number in pieces)
-    return Set(names.PIECES.format(family, digest(pieces)), (key,), elements, "classid", interval=True)
+    return Set(names.PIECES.format(family, content), (key,), elements, "classid", interval=True)
 
 
 def _top(name: str, parts: tuple[Part, ...], way: int, family: Family, key: Field) -> Set:

@@ -21,10 +21,10 @@ come another way. Each packet is judged wherever it goes; the mark says only whe
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 
-from enforcer.compiler.program import NamespaceProgram
+from enforcer.compiler.program import NamespaceProgram, NicProgram
 from enforcer.model import Marks
 from enforcer.ruleset import names
 from enforcer.ruleset.nft import (
@@ -103,7 +103,15 @@ def told_of_forwarders(namespace: NamespaceProgram) -> Iterator[Rule]:
 
 def forwards(namespace: NamespaceProgram) -> bool:
     """Say whether a flow may pass through an instance here, to be judged on its way in and on its way out."""
-    return any(not nic.source_dest_check for nic in namespace.nics)
+    asked, found = _LAST_ASKED[0]
+    if asked is not namespace.nics:
+        found = any(not nic.source_dest_check for nic in namespace.nics)
+        _LAST_ASKED[0] = (namespace.nics, found)
+    return found
+
+
+_LAST_ASKED: list[tuple[Sequence[NicProgram], bool]] = [((), False)]
+"""The NICs that were asked about last, and the answer: to lower a Program asks several times about thousands."""
 
 
 def opened(namespace: NamespaceProgram) -> str:

@@ -107,9 +107,9 @@ def part(kind: KeyType, value: int | str, indexes: Mapping[str, int], *, ordered
     return value.to_bytes(shape.length, _HOST if shape.host and not ordered else "big")
 
 
-def values(entry: Set, indexes: Mapping[str, int]) -> Mapping[KeyPart, bytes]:
-    """Return what encodes the values of a key of one part."""
-    return _parts(entry, indexes, last=False)[0]
+def byte_order(entry: Set) -> Order:
+    """Return which byte of a key of one part comes first."""
+    return _HOST if SHAPES[entry.key[0].type].host else "big"
 
 
 def keyed(entry: Set, keys: Iterable[Key], indexes: Mapping[str, int], joint: bytes) -> Iterator[Iterable[bytes]]:

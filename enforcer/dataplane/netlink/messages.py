@@ -18,6 +18,7 @@ from enforcer.dataplane.netlink.expressions import COUNTER, rule_expressions, ve
 from enforcer.dataplane.netlink.keys import (
     VERDICT_LENGTH,
     VERDICT_TYPE,
+    byte_order,
     class_bytes,
     data,
     fields,
@@ -25,7 +26,6 @@ from enforcer.dataplane.netlink.keys import (
     key_type,
     keyed,
     notes,
-    values,
 )
 from enforcer.dataplane.netlink.wire import (
     APPEND,
@@ -196,7 +196,7 @@ def _elements(
     ranged = entry.interval and len(entry.key) == 1
     parts: list[bytes] = []
     size = 0
-    for part in _ranges(entry, elements, indexes) if ranged else _keyed(kind, entry, elements, indexes):
+    for part in _ranges(entry, elements) if ranged else _keyed(kind, entry, elements, indexes):
         if size + len(part) > _MOST_BYTES:
             yield Message(kind, flags, family, head + nest(3, *parts), about)
             parts, size = [], 0
@@ -237,15 +237,14 @@ def _about(value: Verdict | int | None, comment: str) -> bytes:
     return found + attribute(6, _comment(comment)) if comment else found
 
 
-def _ranges(entry: Set, elements: Sequence[Element], indexes: Mapping[str, int]) -> Iterator[bytes]:
+def _ranges(entry: Set, elements: Sequence[Element]) -> Iterator[bytes]:
     """Yield the intervals of a set of one part as the kernel has them: where they begin, and where they have ended."""
-    encoded = values(entry, indexes)
     spans = [
         (part if isinstance(part, Interval) else Interval(int(part), int(part)), value)
         for (part, *_), value, _ in elements
     ]
     spans.sort(key=itemgetter(0))
-    size = key_length(entry)
+    size, order = key_length(entry), byte_order(entry)
     most, padding = (1 << 8 * size) - 1, bytes(-size & 3)
     head = _ELEMENT_KEY.pack(8 + size, 1 | NESTED, 4 + size, 1)
     around: dict[Verdict | int | None, tuple[bytes, bytes]] = {}
@@ -263,9 +262,9 @@ def _ranges(entry: Set, elements: Sequence[Element], indexes: Mapping[str, int])
         before, behind = around[value]
         if last == most:
             before, behind = _within(behind[len(padding) :] + attribute(6, _OPEN_END))
-        yield before + encoded[first] + behind
+        yield before + first.to_bytes(size, order) + behind
         if last != most:
-            yield before_end + encoded[last + 1] + behind_end
+            yield before_end + (last + 1).to_bytes(size, order) + behind_end
 
 
 @lru_cache(1024)
