@@ -33,7 +33,7 @@ class Size:
 
 
 FULL = Size(turns=5, bursts=8, flows=2000, most_nics=1000, peers=True)
-QUICK = Size(turns=5, bursts=8, flows=1500, most_nics=100, peers=True)
+QUICK = Size(turns=3, bursts=8, flows=1500, most_nics=100, peers=True)
 TINY = Size(turns=1, bursts=2, flows=300, most_nics=3, peers=False)
 
 
