@@ -203,12 +203,10 @@ def _ask_for_class_and_rest(
         yield from ask(first.map, first.of_rest, unknown) if first.of_rest else (rule(*unknown),)
     for each in asked[1:]:
         yield from ask(each.map, each.protocols)
-    for_all = [each for each in asked if each.of_rest]
-    for each in for_all[:1]:
+    if for_all := [each for each in asked if each.of_rest]:
         yield rule(Match(Field.PRIORITY, rest), Counter(), DENY, comment=NO_MATCH)
-        yield from ask(each.map, each.of_rest, (SetPriority(rest),))
-    for each in for_all[1:]:
-        yield from ask(each.map, each.of_rest)
+    for each in for_all:
+        yield from ask(each.map, each.of_rest, (SetPriority(rest),) if each is for_all[0] else ())
 
 
 def _ask(

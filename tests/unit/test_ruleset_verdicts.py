@@ -222,11 +222,14 @@ def judged(rules: Lowered, states: tuple[Contents, Contents], at: int, place: in
 def test_a_packet_in_flight_is_judged_by_the_old_rules_or_by_the_new_ones(sides: tuple[SidePolicy, SidePolicy]):
     before = lower_policy(sides[0], LIFE)
     after = lower_policy(sides[1], replace(LIFE, turn=4), before)
-    if not (before.judge.by_address and after.judge.by_address):
-        return
+    if before.judge.by_address and after.judge.by_address:
+        overtaken(before, after, lower_policy(sides[1]))
+
+
+def overtaken(before: Lowered, after: Lowered, anew: Lowered) -> None:
+    """Let the commit overtake packets at each of their lookups: none meets what is neither old nor new."""
     prepared, switched, swept = committed(before, after)
     assert swept == contents(after)
-    anew = lower_policy(sides[1])
     for place, proto, port in product(PLACES, (1, 6, 17, 47), EDGES):
         was, is_ = (judged(each, (contents(each),) * 2, 0, place, proto, port) for each in (before, after))
         assert is_ == judged(anew, (contents(anew),) * 2, 0, place, proto, port)
@@ -234,6 +237,46 @@ def test_a_packet_in_flight_is_judged_by_the_old_rules_or_by_the_new_ones(sides:
         for at in range(12 if was != is_ or before.said != after.said else 0):
             met = judged(before, (prepared, switched), at, place, proto, port)
             assert met in (was, is_), (at, place, proto, port)
+
+
+DENIED_80, DENIED_81, ALLOWED_80, ALLOWED_81 = (
+    rule(f"{action}-{port}", protocol="tcp", multiport=str(port), action=action)
+    for action, port in product(("deny", "allow"), (80, 81))
+)
+ANY_TCP, ALL = rule("tcp", protocol="tcp"), rule("all")
+UDP_53, UDP_54 = (rule(f"udp-{port}", protocol="udp", multiport=str(port)) for port in (53, 54))
+
+
+@pytest.mark.parametrize(
+    ("was", "is_", "in_place"),
+    [
+        # Who finds nothing of his class asks the rest, and that has changed meanwhile.
+        (([ALLOWED_81], [DENIED_80]), ([ALLOWED_80], [DENIED_81]), False),
+        (([ALLOWED_81], [DENIED_80]), ([ALLOWED_81], [DENIED_81]), True),
+        (([ALLOWED_81], [DENIED_80]), ([ALLOWED_80], [DENIED_80]), True),
+        # One of two classes may not change under its number, so the other may not, either.
+        (([], [UDP_53], [UDP_54]), ([], [UDP_54], [rule("wide", protocol="udp")]), False),
+        # A class comes to be like the rest: what was said of it would hold until the sweep.
+        (([], [UDP_53], [UDP_54]), ([], [], [UDP_54]), False),
+        (([], [UDP_53], [UDP_54]), ([], [UDP_54], [UDP_53]), True),
+        # What differs on two levels is said beside it under a number of its own, and the class gets that.
+        (([], [UDP_53], [UDP_54, ANY_TCP]), ([], [ANY_TCP], [UDP_54, ANY_TCP]), True),
+    ],
+)
+def test_a_list_changes_in_place_only_where_no_packet_in_flight_could_tell(
+    was: Sequence[list[EffectiveRule]], is_: Sequence[list[EffectiveRule]], in_place: bool
+):
+    before = lower_policy(side(*was), LIFE)
+    after = lower_policy(side(*is_), replace(LIFE, turn=4), before)
+    assert (after.name == before.name) is in_place
+    overtaken(before, after, lower_policy(side(*is_)))
+
+
+def test_a_class_whose_addresses_are_gone_changes_like_others():
+    before, after = (side(rest, [UDP_53], [DENIED_80]) for rest in ([ALLOWED_80], [ALLOWED_81]))
+    before, after = (replace(each, locals=each.locals[:1]) for each in (before, after))
+    there = lower_policy(before, LIFE)
+    overtaken(there, lower_policy(after, replace(LIFE, turn=4), there), lower_policy(after))
 
 
 def test_a_class_that_comes_to_say_what_another_one_said_leaves_that_what_it_was():
@@ -257,31 +300,27 @@ def test_a_class_that_repeats_the_rest_says_something_else_when_that_does():
         assert met == ["4294901760 Sg/new"] * len(PLACES)
 
 
-TCP_80, TCP_81 = (rule(f"p{port}", protocol="tcp", multiport=str(port), action="deny") for port in (80, 81))
-ANY_TCP, ALL = rule("tcp", protocol="tcp"), rule("all")
-
-
 RANGE_200, RANGE_300 = (rule("r", protocol="tcp", multiport=f"100-{last}") for last in (200, 300))
 
 
 @pytest.mark.parametrize(
     ("old", "new", "alone", "with_the_rest"),
     [
-        ([TCP_80], [TCP_81], True, False),  # who finds no entry asks the rest, and that has changed meanwhile
-        ([TCP_80, ANY_TCP], [TCP_81, ANY_TCP], True, True),
-        ([TCP_80, ALL], [TCP_81, ALL], True, True),
-        ([TCP_80, ALL], [ALL], True, True),
+        ([DENIED_80], [DENIED_81], True, False),  # who finds no entry asks the rest, and that has changed meanwhile
+        ([DENIED_80, ANY_TCP], [DENIED_81, ANY_TCP], True, True),
+        ([DENIED_80, ALL], [DENIED_81, ALL], True, True),
+        ([DENIED_80, ALL], [ALL], True, True),
         ([ALL], [rule("none", action="deny")], True, False),
         ([ANY_TCP], [rule("no-tcp", protocol="tcp", action="deny")], True, False),
         ([ANY_TCP, ALL], [rule("no-tcp", protocol="tcp", action="deny"), ALL], True, True),
-        ([TCP_80], [ANY_TCP], False, False),  # two levels
+        ([DENIED_80], [ANY_TCP], False, False),  # two levels
         (
             [rule("r", protocol="tcp", multiport="100-200")],
             [rule("r", protocol="tcp", multiport="100-300")],
             False,
             False,
         ),
-        ([TCP_80], [TCP_80], False, False),
+        ([DENIED_80], [DENIED_80], False, False),
     ],
 )
 def test_what_may_change_in_place_under_its_number(
