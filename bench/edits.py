@@ -45,7 +45,9 @@ def edits(estate: Changing, lists: int) -> dict[str, Callable[[int], None]]:
         "groups of a NIC": _groups(estate, [*known[1:], known[0]] if lists == 1 else [f"g-0-{n}" for n in range(5)]),
         "address-group entry": _entries(estate, 0, "198.51.100.7"),
         "address-group range": _entries(estate, 1, "203.0.113.0/28"),
-        "rule with a new prefix": _prefix(estate, f"g-{last}-1"),
+        "rule added, list of few NICs": _rule(estate, f"g-{last}-2"),
+        "rule added, list of half the NICs": _rule(estate, "g-0-2"),
+        "rule with a new prefix": _rule(estate, f"g-{last}-1", remote_ip_prefix="203.0.113.128/28"),
     }
 
 
@@ -87,10 +89,9 @@ def _entries(estate: Changing, at: int, entry: str) -> Callable[[int], None]:
     return change
 
 
-def _prefix(estate: Changing, name: str) -> Callable[[int], None]:
+def _rule(estate: Changing, name: str, **remote: str) -> Callable[[int], None]:
     group = estate.policy.group(name)
-    written = {"id": "new", "direction": "ingress", "protocol": "tcp", "multiport": "22"}
-    new = Rule.model_validate({**written, "remote_ip_prefix": "203.0.113.128/28"})
+    new = Rule.model_validate({"id": "new", "direction": "ingress", "protocol": "tcp", "multiport": "22", **remote})
     other = group.model_copy(update={"rules": (*group.rules, new)})
 
     def change(turn: int) -> None:

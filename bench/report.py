@@ -83,7 +83,8 @@ def _bars(taken: Mapping[str, tuple[Sweep, Taken]]) -> Iterator[dict[str, Any]]:
 def tables(found: Mapping[str, Any]) -> Iterator[str]:
     """Print a document as Markdown tables, ready for docs/performance.md."""
     host = found["host"]
-    yield f"{found['date']}, kernel {host['kernel']}, {host['cores']} × {host['cpu']}, load {host['load']:.1f}"
+    machine = f"kernel {host['kernel']}, {host['cores']} × {host['cpu']}, load {host['load']:.1f}"
+    yield f"{found['date']}, {found['size']} run, {machine}"
     if found["bars"]:
         yield "\n| bar | at least | median | lowest – highest | met |\n| --- | --- | --- | --- | --- |"
         for bar in found["bars"]:
